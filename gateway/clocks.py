@@ -1,0 +1,60 @@
+"""Time comes in through the door: the real clock, and one that tests and replays move by hand."""
+
+import asyncio
+import time
+from typing import Protocol
+
+from gateway.domain.readings import MICROSECONDS
+
+
+class Clock(Protocol):
+    """Wall time, monotonic time and waiting, as one thing that can be replaced."""
+
+    def now(self) -> int:
+        """The instant now [us, UTC]."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds of a clock that never steps back."""
+        ...
+
+    async def sleep_until(self, instant: int) -> None:
+        """Wait until `instant` [us, UTC]; returns at once when it has passed."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> int:
+        """The instant now [us, UTC]."""
+        return time.time_ns() // 1000
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since an unspecified start, never stepping back."""
+        return time.monotonic_ns()
+
+    async def sleep_until(self, instant: int) -> None:
+        """Wait until `instant` [us, UTC]; a clock step in between is noticed within a second."""
+        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110 - it is time itself that is awaited
+            await asyncio.sleep(min(remaining / MICROSECONDS, 1.0))
+
+
+class ReplayClock:
+    """A clock that jumps to whatever is waited for: a year passes as fast as the work in it."""
+
+    def __init__(self, start: int) -> None:
+        self._now = start
+
+    def now(self) -> int:
+        """The instant now [us, UTC]."""
+        return self._now
+
+    def monotonic_ns(self) -> int:
+        """Moves with the replayed time."""
+        return self._now * 1000
+
+    async def sleep_until(self, instant: int) -> None:
+        """Jump to `instant` [us, UTC] and let others run once."""
+        self._now = max(self._now, instant)
+        await asyncio.sleep(0)

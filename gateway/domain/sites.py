@@ -1,0 +1,169 @@
+"""A site as its `site.toml` declares it: enterprises, lines, meters, metering points, accounts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+from gateway.domain.carriers import EnergyCarrier
+from gateway.domain.instruments import Register
+from gateway.domain.readings import series_key
+
+
+class LineKind(StrEnum):
+    """The ways by which readings arrive."""
+
+    MODBUS_TCP = "modbus-tcp"
+    MQTT = "mqtt"
+    FILES = "files"
+
+
+class MeteringLevel(StrEnum):
+    """The three levels of GB 17167 - 用能单位 / 次级用能单位 / 用能设备."""
+
+    ENTERPRISE = "enterprise"
+    SUBUNIT = "subunit"
+    EQUIPMENT = "equipment"
+
+
+class PointRole(StrEnum):
+    """What flows past a metering point means for its enterprise."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    INTERNAL = "internal"
+    STOCK = "stock"  # what lies in store, not what flows
+
+
+class AccountMethod(StrEnum):
+    """How an enterprise's consumption of one fuel is found: by meters or by stock, never by both."""
+
+    METERED = "metered"  # sum of `plus` points minus sum of `minus` points
+    STOCK = "stock"  # opening stock + in - closing stock - out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enterprise:
+    """用能单位: the body that accounts for its energy."""
+
+    id: str
+    name_zh: str
+    name_en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One way into the field with its own timing. Keys that a kind does not use stay at their default."""
+
+    id: str
+    kind: LineKind
+    period_s: Decimal = Decimal(60)  # modbus-tcp: the polling grid
+    phase_s: Decimal = Decimal(0)
+    timeout_s: Decimal = Decimal(1)
+    host: str = ""
+    port: int = 0
+    max_words: int = 125  # modbus-tcp: longest block a device of this line answers
+    topic: str = "emg/v1/+/+/+/reading"  # mqtt
+    client_id: str = ""  # mqtt: names the persistent session
+    version: str = "5"  # mqtt: "5" or "3.1.1"
+    username: str = ""  # mqtt: the password comes from the environment (EMG_MQTT_<LINE>_PASSWORD)
+    tls_ca: str = ""
+    folder: Path = Path()  # files: the drop folder
+    mapping: Path = Path()  # files: the mapping file that reads what lands there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meter:
+    """A meter on a line. `ratio` = CT x PT ratio by which secondary values become primary ones."""
+
+    id: str  # management number
+    line: str
+    profile: str  # "<carrier>/<maker>_<model>"
+    serial: str = ""
+    device_address: int = 1
+    ratio: Decimal = Decimal(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeteringPoint:
+    """The place whose consumption is wanted; meters come and go, the point stays."""
+
+    id: str
+    enterprise: str
+    name_zh: str
+    name_en: str
+    carrier: EnergyCarrier
+    level: MeteringLevel
+    role: PointRole
+    counts: str  # the quantity that is accounted here, e.g. "active_energy_import", "volume", "mass", "stock"
+    meter: str = ""  # id of the meter that is read here; "" where only people or files bring readings
+    parent: str = ""  # id of the point above, "" at the top
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """How one enterprise accounts for one fuel or medium, and which conversion row it takes.
+
+    `density` [kg/m3] turns a metered volume into the mass that the conversion row asks for; `ncv` [kJ per
+    the row's unit] is a measured calorific value, which goes before every default.
+    """
+
+    enterprise: str
+    carrier: EnergyCarrier
+    conversion: str  # code of carriers.csv or working_media.csv, e.g. "raw_coal", "electricity_equivalent"
+    method: AccountMethod
+    plus: tuple[str, ...]  # point ids: consumption (metered) or receipts (stock)
+    minus: tuple[str, ...] = ()  # point ids: passed on or exported
+    stock: tuple[str, ...] = ()  # point ids of role stock, for method "stock"
+    density: Decimal | None = None
+    density_source: str = ""
+    ncv: Decimal | None = None
+    ncv_source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One register of one metering point: everything about it that a reading does not carry.
+
+    `resolution` [unit] is the profile's resolution times the meter's CT/PT ratio: counts stay as read.
+    """
+
+    key: str
+    enterprise: str
+    point: str
+    meter: str
+    profile: str
+    register: Register
+    resolution: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One installation. `series` holds every register of every point, in the order of the file."""
+
+    name: str
+    timezone: str
+    file: Path
+    data_dir: Path
+    gateway_id: str
+    enterprises: dict[str, Enterprise]
+    lines: dict[str, Line]
+    meters: dict[str, Meter]
+    points: dict[str, MeteringPoint]  # keyed by point id, unique within the site
+    accounts: tuple[Account, ...]
+    series: dict[str, Series] = field(default_factory=dict)
+    api_host: str = "127.0.0.1"
+    api_port: int = 8460
+    interval_s: int = 900
+    interpolate_within_s: int = 1200  # settle: a boundary farther between readings than this stays MISSING
+    due_soon_days: int = 30
+
+    def series_of(self, point: MeteringPoint) -> Iterator[Series]:
+        """The series of one point."""
+        return (series for series in self.series.values() if series.point == point.id)
+
+    def counting_series(self, point_id: str) -> Series:
+        """The series whose consumption is accounted at this point. Raises KeyError when there is none."""
+        point = self.points[point_id]
+        return self.series[series_key(point.enterprise, point.id, point.counts)]
