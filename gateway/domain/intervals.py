@@ -12,7 +12,9 @@ class Interval:
     `counts` is None when MISSING. `covered_us` is how much of the interval lies between readings close
     enough to speak for it; an interval is whole when it equals end - start. `edge_us` is the longest
     distance from a boundary of the interval to the nearest reading used for it: 0 = read on the boundary
-    and exact. `first_sequence..last_sequence` is the journal range of the readings used.
+    and exact; `edge_counts` is how far the register moved between the readings around such a boundary, the
+    most that interpolation can be wrong by. `step` is the largest step of the shown total here [counts]:
+    1, or more where a float carries it. `first_sequence..last_sequence` is the journal range of the readings used.
     """
 
     series: str
@@ -23,6 +25,8 @@ class Interval:
     reason: str = ""
     covered_us: int = 0
     edge_us: int = 0
+    edge_counts: int = 0
+    step: int = 1
     first_sequence: int = 0
     last_sequence: int = 0
 

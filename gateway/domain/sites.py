@@ -75,14 +75,24 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meter:
-    """A meter on a line. `ratio` = CT x PT ratio by which secondary values become primary ones."""
+    """A meter on a line. CT and PT ratios turn secondary values into primary ones."""
 
     id: str  # management number
     line: str
     profile: str  # "<carrier>/<maker>_<model>"
     serial: str = ""
     device_address: int = 1
-    ratio: Decimal = Decimal(1)
+    ct_ratio: Decimal = Decimal(1)
+    pt_ratio: Decimal = Decimal(1)
+
+    def ratio(self, dimension: str) -> Decimal:
+        """The factor from the secondary to the primary side for a quantity of this dimension."""
+        if dimension == "current":
+            return self.ct_ratio
+        if dimension == "voltage":
+            return self.pt_ratio
+        electrical = {"energy", "reactive_energy", "power", "reactive_power", "apparent_power"}
+        return self.ct_ratio * self.pt_ratio if dimension in electrical else Decimal(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +137,7 @@ class Series:
     """One register of one metering point: everything about it that a reading does not carry.
 
     `resolution` [unit] is the profile's resolution times the meter's CT/PT ratio: counts stay as read.
+    `ratio` is that ratio, by which instantaneous values are multiplied when they are decoded.
     """
 
     key: str
@@ -136,6 +147,7 @@ class Series:
     profile: str
     register: Register
     resolution: Decimal | None
+    ratio: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
