@@ -1,0 +1,47 @@
+"""Is the program alive, and is the plant being measured."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+
+from api.access import CallerScope, Context, Here
+from api.documents import journal_document
+from api.schemas import HealthDocument, JournalDocument, ReadyDocument
+from gateway.journal.reader import newest_sequence
+from gateway.status import point_ages
+from gateway.stores.opening import open_reading_store
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", operation_id="healthz")
+def healthz() -> HealthDocument:
+    """The program answers. Whether the plant is measured is said by /readyz."""
+    return HealthDocument(status="alive", version=version("energy-metrology-gateway"))
+
+
+@router.get("/readyz", operation_id="readyz", responses={503: {"model": ReadyDocument}})
+def readyz(here: Here, scope: CallerScope, response: Response) -> ReadyDocument:
+    """200 when no point is late, 503 otherwise; the age of the newest durable reading of every point."""
+    store = open_reading_store(here.site, read_only=True)
+    try:
+        ages = point_ages(here.site, store, scope, now=here.clock.now())
+        journal = journal_document(newest_sequence(here.journal_dir), store.cursor())
+    finally:
+        store.close()
+    known = [age.age_s for age in ages if age.age_s is not None]
+    late = [age.point.id for age in ages if age.late]
+    response.status_code = 503 if late else 200
+    return ReadyDocument(
+        ready=not late,
+        newest_reading_age_s=min(known, default=None),
+        late_points=late,
+        journal=journal,
+        ages_s={age.point.id: age.age_s for age in ages},
+    )
+
+
+@router.get("/api/v1/journal", operation_id="journal", tags=["journal"])
+def journal(here: Here, _scope: CallerScope, context: Context) -> JournalDocument:
+    """The newest entry on disk, and how far the reading store has followed."""
+    return journal_document(newest_sequence(here.journal_dir), context.readings.cursor())

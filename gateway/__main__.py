@@ -1,0 +1,112 @@
+"""The front door: `emg COMMAND ...` finds the program that does it and steps aside.
+
+Programs are loaded only when called, so that `emg check` never waits for pandas and a collector-only
+installation works without it.
+"""
+
+import difflib
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+from gateway.errors import GatewayError
+
+OWN_ROOMS = {"gateway", "collectors", "analytics", "api", "simulators"}
+DISTRIBUTION = "energy-metrology-gateway"
+
+# (words of the command) -> (module, function taking the remaining arguments, what it does)
+COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
+    ("demo",): ("simulators.demo", "demo_main", "a simulated plant and the whole chain, compared with the truth"),
+    ("init",): ("gateway.check", "init_main", "write a commented sample site into a folder"),
+    ("check",): ("collectors.checking_plans", "check_main", "check a site file, its profiles and their examples"),
+    ("read",): ("collectors.reading_once", "read_main", "read the meters once and show raw words and values"),
+    ("run",): ("gateway.run", "run_main", "acquire, settle and serve together"),
+    ("acquire",): ("collectors.acquire", "acquire_main", "read the lines, keep the journal, fill the store"),
+    ("settle",): ("analytics.commands", "settle_main", "turn new readings into intervals"),
+    ("serve",): ("api.serve", "serve_main", "the HTTP interface and the pages"),
+    ("status",): ("gateway.status", "status_main", "age of the newest durable reading of every point"),
+    ("import", "readings"): ("collectors.importing", "import_readings_main", "readings from a CSV and its mapping"),
+    ("import", "certificates"): ("gateway.ledger.importing", "certificates_main", "verification, calibration"),
+    ("import", "instruments"): ("gateway.ledger.importing", "instruments_main", "the instrument ledger 计量器具一览表"),
+    ("import", "production"): ("gateway.ledger.importing", "production_main", "production by product and period"),
+    ("import", "output-value"): ("gateway.ledger.importing", "output_value_main", "output value by period and price"),
+    ("figures",): ("analytics.commands", "figures_main", "all figures of an enterprise and a period"),
+    ("pedigree",): ("analytics.commands", "pedigree_main", "one figure unfolded to readings and certificates"),
+    ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, gaps, counts"),
+    ("simulate",): (
+        "simulators.simulate",
+        "simulate_main",
+        "meters of a laboratory file on the wire, with their truth",
+    ),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Returns its exit code: 0 good, 1 findings, 2 could not run."""
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(_help())  # noqa: T201 - the help is this program's output
+        return 0
+    if words[0] in {"-V", "--version", "version"}:
+        print(f"emg {_version()}")  # noqa: T201
+        return 0
+    for length in (2, 1):
+        found = COMMANDS.get(tuple(words[:length]))
+        if found is not None:
+            return _call(found, words[length:])
+    return _unknown(words)
+
+
+def _call(found: tuple[str, str, str], rest: list[str]) -> int:
+    module, function, _ = found
+    try:
+        program: Callable[[list[str]], int] = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        if (error.name or "gateway").split(".")[0] in OWN_ROOMS:
+            raise
+        print(  # noqa: T201
+            f"emg: this command needs the package {error.name!r}, which a core installation leaves out; "
+            f"install it with: pip install '{DISTRIBUTION}[all]'",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        return program(rest)
+    except GatewayError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+
+
+def _unknown(words: list[str]) -> int:
+    names = [" ".join(command) for command in COMMANDS]
+    near = difflib.get_close_matches(" ".join(words[:2]), names, 1) or difflib.get_close_matches(words[0], names, 1)
+    hint = f"; did you mean `emg {near[0]}`?" if near else ""
+    print(f"emg: there is no command {words[0]!r}{hint} `emg --help` lists them.", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def _help() -> str:
+    width = max(len(" ".join(command)) for command in COMMANDS)
+    rows = [f"  emg {' '.join(command):<{width}}  {what}" for command, (_, _, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"emg {_version()}: reads a plant's energy meters, keeps the readings as evidence, and turns them into",
+            "figures with a pedigree. Every command takes --help; every one that prints takes --json.",
+            "",
+            *rows,
+            "",
+            "Exit codes: 0 good, 1 findings, 2 could not run.",
+        ]
+    )
+
+
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
