@@ -19,7 +19,10 @@ class Clock(Protocol):
         ...
 
     async def sleep_until(self, instant: int) -> None:
-        """Wait until `instant` [us, UTC]; returns at once when it has passed."""
+        """Wait until `instant` [us, UTC]; returns at once when it has passed.
+
+        Returns before `instant` only when the wall clock was set back meanwhile: who waits looks again.
+        """
         ...
 
 
@@ -35,8 +38,15 @@ class SystemClock:
         return time.monotonic_ns()
 
     async def sleep_until(self, instant: int) -> None:
-        """Wait until `instant` [us, UTC]; a clock step in between is noticed within a second."""
-        while (remaining := instant - self.now()) > 0:  # noqa: ASYNC110 - it is time itself that is awaited
+        """Wait until `instant` [us, UTC]; a clock step in between is noticed within a second.
+
+        Waits no longer than it looked at the start: a clock set back by a month must not cost a month.
+        """
+        start = self.monotonic_ns()
+        longest = max(0, instant - self.now()) * 1000 + 1_000_000
+        while (  # noqa: ASYNC110 - it is time itself that is awaited
+            (remaining := instant - self.now()) > 0 and self.monotonic_ns() - start < longest
+        ):
             await asyncio.sleep(min(remaining / MICROSECONDS, 1.0))
 
 

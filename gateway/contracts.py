@@ -23,10 +23,14 @@ class Collector(Protocol):
 
 
 class Delivery(NamedTuple):
-    """One journal entry on its way to a sink; `readings` is empty for entries that carry none."""
+    """One journal entry on its way to a sink; `readings` is empty for entries that carry none.
+
+    `digest` is the entry's hash in the chain: a sink keeps that of the entry its cursor stands on.
+    """
 
     sequence: int
     readings: Sequence[Reading]
+    digest: bytes = b""
 
 
 class Sink(Protocol):
@@ -36,6 +40,13 @@ class Sink(Protocol):
 
     def cursor(self) -> int:
         """The last journal sequence number whose readings are durable here; 0 before the first."""
+        ...
+
+    def witness(self) -> bytes:
+        """The digest that came with the entry the cursor stands on; empty when there was none.
+
+        It tells a journal that was restored from an older copy, and has grown since, from the one drained here.
+        """
         ...
 
     def deliver(self, deliveries: Sequence[Delivery]) -> None:
@@ -75,12 +86,12 @@ class ReadingStore(Protocol):
     def readings(self, scope: Scope, series: str, start: int, end: int) -> list[StoredReading]:
         """Readings of one series in [start, end) [us, UTC] by instant, one per instant.
 
-        Of several readings of the same instant the first journaled one stands: retries are harmless.
+        Of several readings of the same instant the first journaled usable one stands: retries are harmless.
         """
         ...
 
     def around(self, scope: Scope, series: str, start: int, end: int) -> list[StoredReading]:
-        """As `readings`, with the nearest usable reading before `start` and the nearest at or after `end`."""
+        """As `readings`, from the nearest usable reading before `start` to the nearest at or after `end`."""
         ...
 
     def touched(self, scope: Scope, after_sequence: int) -> tuple[int, list[Touched]]:

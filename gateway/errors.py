@@ -49,6 +49,10 @@ class ConfigError(GatewayError):
 class ProfileError(GatewayError):
     """A meter profile is incomplete, contradicts its own example, or has none."""
 
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        self.problems = tuple(problems)  # one per mistake in the file; empty where there is no file
+        super().__init__(message)
+
 
 class LedgerError(GatewayError):
     """The ledger refuses an entry, or lacks one that a figure needs."""

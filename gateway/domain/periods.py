@@ -8,14 +8,15 @@ from zoneinfo import ZoneInfo
 from gateway.domain.readings import MICROSECONDS
 
 _PERIOD = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
+_TO = ".."  # between the first and the last day of a span of days
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A day, month or year of plant time, half-open [start, end) [us, UTC]; `name` is its canonical text."""
+    """A span of days of plant time, half-open [start, end) [us, UTC]; `name` is its canonical text."""
 
-    name: str  # "2026", "2026-10" or "2026-10-31"
+    name: str  # "2026", "2026-10", "2026-10-31" or "2026-10-05..2026-10-31", last day included
     first_day: date
     day_after: date
     start: int
@@ -24,10 +25,12 @@ class Period:
 
 
 def period(name: str, timezone: str) -> Period:
-    """The period with this name in this zone. Raises ValueError on anything but YYYY, YYYY-MM or YYYY-MM-DD."""
+    """The period with this name in this zone: YYYY, YYYY-MM, YYYY-MM-DD or DAY..DAY. Raises ValueError on others."""
+    if _TO in name:
+        return _days(name, timezone)
     match = _PERIOD.fullmatch(name)
     if match is None:
-        raise ValueError(f"a period is YYYY, YYYY-MM or YYYY-MM-DD, not {name!r}")
+        raise ValueError(f"a period is YYYY, YYYY-MM, YYYY-MM-DD or DAY..DAY, not {name!r}")
     year, month, day = match.groups()
     first = date(int(year), int(month or 1), int(day or 1))
     if day:
@@ -36,6 +39,14 @@ def period(name: str, timezone: str) -> Period:
         after = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     else:
         after = date(first.year + 1, 1, 1)
+    return Period(name, first, after, midnight(first, timezone), midnight(after, timezone), timezone)
+
+
+def _days(name: str, timezone: str) -> Period:
+    first, last = (date.fromisoformat(day) for day in name.split(_TO, 1))
+    if last < first or name != f"{first}{_TO}{last}":
+        raise ValueError(f"a span of days is YYYY-MM-DD..YYYY-MM-DD in order, not {name!r}")
+    after = last + timedelta(days=1)
     return Period(name, first, after, midnight(first, timezone), midnight(after, timezone), timezone)
 
 

@@ -1,0 +1,181 @@
+"""A file read by its mapping: readings, the rows that gave none, and whether the two belong together at all."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+from collectors.labels import Labels
+from collectors.mapping import ANYWHERE, MIDNIGHT, Mapping
+from collectors.rows import NOTHING, BadRow, Row, quoted, read_rows
+from collectors.tiling import Placed, declared, judge
+from gateway.decoding import COUNTED
+from gateway.domain.instruments import RegisterKind
+from gateway.domain.periods import iso, midnight, to_datetime
+from gateway.domain.readings import MICROSECONDS, Reading
+from gateway.domain.sites import Series, Site
+from gateway.domain.units import convert
+from gateway.errors import ConfigError, ImportRefused
+
+_INT64 = range(-(2**63), 2**63)
+DAY_US = 86400 * MICROSECONDS
+# So many strange rows may be slips of the file; more than one in twenty say that the mapping is wrong. An empty
+# value is not strange: nothing was read then.
+FEW = 3
+
+
+class FileReadings(NamedTuple):
+    """What one file gives. `first` and `last_end` [us, UTC]; for instants, `last_end` is the last one."""
+
+    series: Series
+    readings: list[Reading]
+    bad: list[BadRow]
+    findings: list[str]
+    first: int
+    last_end: int
+    file_sha256: str
+
+
+def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileReadings:
+    """Read `path` by `mapping` into the site's series. `now` [us, UTC]: what lies beyond is told.
+
+    Raises ConfigError when mapping and site do not fit together, ImportRefused when the file cannot be read
+    or contradicts the mapping; each sentence says what contradicts what and how to mend it.
+    """
+    series = target(mapping, site)
+    placed, bad = _place_rows(path, mapping, series, site.timezone)
+    verdict = judge(placed, [place for place, _ in bad], mapping, site.timezone)
+    if verdict.contradictions:
+        raise _refused(path, mapping, verdict.contradictions)
+    span = (mapping.time.interval_s or 0) * MICROSECONDS
+    instants = [row.instant for row in verdict.rows]
+    first, last_end = min(instants), max(instants) + span
+    findings = list(verdict.findings)
+    if last_end > now + DAY_US:
+        findings.append(f"the last row lies at {iso(last_end - span, site.timezone)}, in the future.")
+    readings = [Reading(series.key, row.instant, row.value) for row in verdict.rows]
+    rows = [row for _, row in bad]
+    return FileReadings(series, readings, rows, findings, first, last_end, sha256_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """The digest that names a file's content. Raises ImportRefused when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def target(mapping: Mapping, site: Site) -> Series:
+    """The series that the mapping books into. Raises ConfigError when the site has none that fits."""
+    lines, point = mapping.lines, site.points.get(mapping.into.point)
+    if point is None:
+        known = ", ".join(sorted(site.points))
+        raise ConfigError([lines.problem(("into", "point"), repr(mapping.into.point), f"a point of the site: {known}")])
+    series = next((s for s in site.series_of(point) if s.register.quantity == mapping.into.quantity), None)
+    if series is None:
+        known = ", ".join(s.register.quantity for s in site.series_of(point)) or "none, since it has no meter"
+        expected = f"a quantity of point {point.id}: {known}"
+        raise ConfigError([lines.problem(("into", "quantity"), repr(mapping.into.quantity), expected)])
+    register, problems = series.register, []
+    if register.kind is not mapping.value.kind:
+        expected = f'"{register.kind.value}", as profile {series.profile} declares the register'
+        problems.append(lines.problem(("value", "kind"), f'"{mapping.value.kind.value}"', expected))
+    elif register.kind is RegisterKind.INTERVAL and register.interval_s != (mapping.time.interval_s or 0):
+        expected = f"{register.interval_s} s, as profile {series.profile} declares it (0 = booked at an instant)"
+        problems.append(lines.problem(("time", "interval_s"), f"{mapping.time.interval_s or 0} s", expected))
+    if series.ratio != 1 and mapping.value.side is None:
+        expected = f"primary or secondary, since meter {series.meter} has the ratio {series.ratio}"
+        problems.append(lines.problem(("value", "side"), "nothing", expected))
+    if problems:
+        raise ConfigError(problems)
+    return series
+
+
+def _place_rows(
+    path: Path, mapping: Mapping, series: Series, plant_zone: str
+) -> tuple[list[Placed], list[tuple[int, BadRow]]]:
+    """(rows with instant and value, places of the rows that have none), in the declared order of time."""
+    rows = list(read_rows(path, mapping))
+    if mapping.time.order == "newest-first":
+        rows.reverse()
+    labels, grid = Labels(mapping), _Grid(mapping, plant_zone)
+    placed: list[Placed] = []
+    bad: list[tuple[int, BadRow]] = []
+    for place, row in enumerate(rows):
+        if isinstance(row, BadRow):
+            bad.append((place, row))
+            continue
+        try:
+            instant = labels.instant(row.label, row.ticket)
+            grid.check(instant)
+        except (ValueError, OverflowError) as error:
+            bad.append((place, BadRow(row.line, str(mapping.time.column), quoted(row.label), str(error))))
+            continue
+        try:
+            placed.append(Placed(place, row.line, row.label, instant, _value(row.value, mapping, series)))
+        except (ValueError, OverflowError) as error:
+            bad.append((place, BadRow(row.line, str(mapping.value.column), quoted(str(row.value)), str(error))))
+    strange = sum(1 for _, row in bad if row.found != NOTHING)
+    if not placed or (strange > FEW and strange * 20 > len(rows)):
+        raise _refused(path, mapping, list(_unreadable(rows, bad)))
+    return placed, bad
+
+
+class _Grid:
+    """Where intervals may begin: whole multiples of their length after midnight, or after the declared first."""
+
+    def __init__(self, mapping: Mapping, plant_zone: str) -> None:
+        self._span = (mapping.time.interval_s or 0) * MICROSECONDS
+        self._zone = mapping.zone.key if mapping.zone else plant_zone
+        self._midnights: dict[date, int] = {}
+        self._offset = 0
+        if self._span and mapping.time.first not in {MIDNIGHT, ANYWHERE}:
+            first = declared(mapping.time.first, self._zone) or 0
+            self._offset = self._after_midnight(first) % self._span
+
+    def check(self, instant: int) -> None:
+        """Raises ValueError for an instant beside the grid."""
+        if self._span and self._after_midnight(instant) % self._span != self._offset:
+            seconds = self._span // MICROSECONDS
+            raise ValueError(f"a time on the grid of {seconds} s, {self._offset // MICROSECONDS} s after midnight")
+
+    def _after_midnight(self, instant: int) -> int:
+        day = to_datetime(instant, self._zone).date()
+        if day not in self._midnights:
+            self._midnights[day] = midnight(day, self._zone)
+        return instant - self._midnights[day]
+
+
+def _value(number: Decimal, mapping: Mapping, series: Series) -> int | float:
+    """The register's value, exactly. Raises ValueError with what was expected."""
+    register = series.register
+    exact = convert(number, mapping.value.unit, register.unit)
+    if register.kind not in COUNTED:
+        return float(exact * Fraction(series.ratio) if mapping.value.side == "secondary" else exact)
+    step = (register.resolution if mapping.value.side == "secondary" else series.resolution) or Decimal(1)
+    counts = exact / Fraction(step)
+    if counts.denominator != 1:
+        raise ValueError(f"a multiple of the register's resolution, {step} {register.unit}: nothing is rounded away")
+    if counts < 0:
+        raise ValueError("no negative amount; a reversal is booked as a correction, with its reason")
+    if int(counts) not in _INT64:
+        raise ValueError("a number that an instrument can show")
+    return int(counts)
+
+
+def _unreadable(rows: list[Row | BadRow], bad: list[tuple[int, BadRow]]) -> Iterator[str]:
+    if not rows:
+        yield "there are no rows in the file."
+        return
+    yield f"{len(bad)} of {len(rows)} rows cannot be read, so the mapping does not fit the file:"
+    for _, row in bad[:3]:
+        yield f"line {row.line}: column {row.column}: found {row.found}; expected {row.expected}."
+
+
+def _refused(path: Path, mapping: Mapping, sentences: list[str]) -> ImportRefused:
+    head = f"{path}: refused, nothing of it was booked; it and its mapping {mapping.file} contradict each other."
+    return ImportRefused("\n".join([head, *(f"- {sentence}" for sentence in sentences)]))

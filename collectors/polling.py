@@ -1,0 +1,260 @@
+"""Meters that are asked: at every slot of a line, each of its devices in turn, each value with its instant.
+
+The sampling instant of a block is the wall time midway between request and answer (half the time is
+taken from the monotonic clock, so that a step of the wall clock in between moves nothing). The meter took
+the value somewhere in that time: it cannot be wrong by more than half of the exchange. All registers of one
+block carry the same instant.
+"""
+
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+from collectors.blocks import Block, Span, plan_blocks
+from collectors.modbus_tcp import ModbusTcpLine
+from collectors.schedule import RESTED, Backoff, Slot, slots
+from gateway.clocks import Clock
+from gateway.decoding import Decode, decoder
+from gateway.domain.instruments import RegisterKind
+from gateway.domain.readings import MICROSECONDS, Quality, Reading
+from gateway.domain.sites import Line, Meter, Site
+from gateway.errors import ConfigError, LineError, LineRefused, Problem
+from gateway.profile import Profile, load_profile, own_profiles
+
+TOLD_SLOTS = 100  # of more missed slots in a row only the first and the last are recorded
+# Source: MODBUS Application Protocol Specification V1.1b3 - §7: gateway path unavailable, gateway target
+# device failed to respond. The device behind the gateway is as silent as one that does not answer at all.
+UNREACHABLE = frozenset({0x0A, 0x0B})
+
+
+class PolledRegister(NamedTuple):
+    """One series: where its words are, what they mean, and above which value [unit] it is doubted."""
+
+    series: str
+    span: Span
+    decode: Decode
+    limit: Decimal | None
+
+
+class PolledBlock(NamedTuple):
+    """One request and the series it serves (several, where points share a meter)."""
+
+    block: Block
+    registers: tuple[PolledRegister, ...]
+
+
+class PolledDevice(NamedTuple):
+    """One meter of a line with the requests it takes to read it."""
+
+    meter: str
+    device_address: int
+    blocks: tuple[PolledBlock, ...]
+
+
+def polled_devices(site: Site, line: Line) -> list[PolledDevice]:
+    """What is asked of each meter of the line, in the order of the site file; meters that serve no point are left out.
+
+    Raises ConfigError when a value is longer than the line's `max_words`, ProfileError from the profiles.
+    """
+    meters = [meter for meter in site.meters.values() if meter.line == line.id]
+    own = own_profiles(site.file)
+    profiles = {name: load_profile(name, extra_dir=own) for name in {meter.profile for meter in meters}}
+    devices = [_device(site, line, meter, profiles[meter.profile]) for meter in meters]
+    return [device for device in devices if device.blocks]
+
+
+def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDevice:
+    registers = []
+    for series in site.series.values():
+        found = profile.registers.get(series.register.quantity)
+        if series.meter != meter.id or found is None or not found.table:
+            continue
+        span = Span(found.table, found.address, found.encoding.words)
+        counted = series.register.kind is not RegisterKind.INSTANTANEOUS
+        limit = None if counted or series.register.limit is None else series.register.limit * series.ratio
+        decode = decoder(found.encoding, series.register, ratio=series.ratio)
+        registers.append(PolledRegister(series.key, span, decode, limit))
+    try:
+        plan = plan_blocks([register.span for register in registers], max_words=line.max_words)
+    except ValueError as error:
+        key, expected = f"line {line.id}: max_words", f"enough for every value of meter {meter.id} ({error})"
+        raise ConfigError(
+            [Problem(file=str(site.file), line=None, key=key, found=str(line.max_words), expected=expected)]
+        ) from None
+    return PolledDevice(meter.id, meter.device_address, tuple(_serve(block, registers) for block in plan))
+
+
+def _serve(block: Block, registers: list[PolledRegister]) -> PolledBlock:
+    return PolledBlock(block, tuple(register for register in registers if register.span in block.spans))
+
+
+class RegisterLine(Protocol):
+    """What polling needs of a wire: one question at a time, LineError when it is not rightly answered."""
+
+    async def connect(self, timeout_s: float) -> None:
+        """Open the connection unless it is open. Raises LineSilent."""
+        ...
+
+    async def read(self, device_address: int, block: Block, timeout_s: float) -> bytes:
+        """The words of `block` (big-endian). Raises LineSilent, LineGarbled, LineRefused."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Answer(NamedTuple):
+    """What one block brought: its words and their sampling instant [us, UTC], or the trouble there was."""
+
+    polled: PolledBlock
+    instant: int
+    took_us: int
+    words: bytes = b""
+    trouble: LineError | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why there are no words; "" when there are."""
+        return self.trouble.reason if self.trouble else ""
+
+    @property
+    def silent(self) -> bool:
+        """True if the device gave no usable answer: asking it for more would only take more time."""
+        refused = isinstance(self.trouble, LineRefused) and self.trouble.code not in UNREACHABLE
+        return self.trouble is not None and not refused
+
+
+async def ask(wire: RegisterLine, device: PolledDevice, polled: PolledBlock, clock: Clock, timeout_s: float) -> Answer:
+    """Read one block. Trouble is part of the answer; only a cancellation and faults of our own raise."""
+    asked_at, started = clock.now(), clock.monotonic_ns()
+    words, trouble = b"", None
+    try:
+        words = await wire.read(device.device_address, polled.block, timeout_s)
+    except LineError as error:
+        trouble = error
+    took_us = (clock.monotonic_ns() - started) // 1000
+    return Answer(polled, asked_at + took_us // 2, took_us, words, trouble)
+
+
+def readings_of(answer: Answer) -> list[Reading]:
+    """The readings in the words of one answered block; none when there was trouble."""
+    return [] if answer.trouble else [_reading(register, answer) for register in answer.polled.registers]
+
+
+def _reading(register: PolledRegister, answer: Answer) -> Reading:
+    words = answer.polled.block.cut(register.span, answer.words)
+    value = register.decode(words)
+    quality, reason = Quality.GOOD, ""
+    if value is None:
+        quality, reason = Quality.MISSING, "absent"
+    elif register.limit is not None and abs(value) > register.limit:
+        quality, reason = Quality.SUSPECT, "over_limit"
+    return Reading(register.series, answer.instant, value, quality, reason, words)
+
+
+def missing(blocks: Iterable[PolledBlock], instant: int, reason: str) -> list[Reading]:
+    """The gap at a slot, told for every series of these blocks."""
+    return [
+        Reading(register.series, instant, None, Quality.MISSING, reason)
+        for polled in blocks
+        for register in polled.registers
+    ]
+
+
+class _Turn:
+    """One device of the line with what is remembered of its silences."""
+
+    def __init__(self, device: PolledDevice) -> None:
+        self.device = device
+        self.patience = RESTED  # with the device as a whole
+        self._block_patience: dict[tuple[str, int], Backoff] = {}  # some devices never answer one block
+
+    async def at(self, slot: int, wire: RegisterLine, clock: Clock, timeout_s: float) -> list[Reading]:
+        """The device's readings at this slot. At most one question is left unanswered: the rest is not asked.
+
+        While the device as a whole is silent, the block to ask is the one that failed least, so that one
+        dead block is not taken for a dead device; the first answer wakes the device and all its blocks.
+        """
+        if not self.patience.due(slot):
+            return missing(self.device.blocks, slot, "line.backoff")
+        readings: list[Reading] = []
+        asleep, alive, silence = self.patience.failures > 0, False, ""
+        for polled in sorted(self.device.blocks, key=self._failures):
+            if silence or not (asleep or self._of(polled).due(slot)):
+                readings += missing([polled], slot, silence or "line.backoff")
+                continue
+            answer = await ask(wire, self.device, polled, clock, timeout_s)
+            readings += readings_of(answer) or missing([polled], slot, answer.reason)
+            if answer.silent:
+                silence = answer.reason
+                self._block_patience[polled.block.place] = self._of(polled).after_failure(slot)
+            elif answer.trouble is None:
+                if asleep:
+                    self._block_patience.clear()
+                self._block_patience.pop(polled.block.place, None)
+                asleep, alive = False, True
+        self.patience = RESTED if alive else self.patience.after_failure(slot)
+        return readings
+
+    def _of(self, polled: PolledBlock) -> Backoff:
+        return self._block_patience.get(polled.block.place, RESTED)
+
+    def _failures(self, polled: PolledBlock) -> int:
+        return self._of(polled).failures
+
+
+async def poll(
+    wire: RegisterLine, line: Line, devices: Iterable[PolledDevice], clock: Clock
+) -> AsyncGenerator[list[Reading], None]:
+    """The readings of every device at every slot of the line, one list per device, for ever.
+
+    Every slot of the grid is accounted for, for every series: read, doubted, or MISSING with its reason.
+    Devices that were silent last time are asked after all others, so that they delay nobody's sample.
+    """
+    turns = [_Turn(device) for device in devices]
+    timeout_s = float(line.timeout_s)
+    patience = RESTED  # with the line itself: no connection, nobody to ask
+    period_us, phase_us = int(line.period_s * MICROSECONDS), int(line.phase_s * MICROSECONDS)
+    async with aclosing(slots(clock, period_us=period_us, phase_us=phase_us)) as grid:
+        async for slot in grid:
+            for turn in turns if slot.missed else ():
+                yield _missed(turn.device, slot)
+            unreachable = "" if patience.due(slot.instant) else "line.backoff"
+            for turn in sorted(turns, key=lambda turn: turn.patience.failures > 0):
+                if not unreachable and turn.patience.due(slot.instant):
+                    try:
+                        await wire.connect(timeout_s)
+                        patience = RESTED
+                    except LineError as error:
+                        unreachable, patience = error.reason, patience.after_failure(slot.instant)
+                if unreachable:
+                    yield missing(turn.device.blocks, slot.instant, unreachable)
+                else:
+                    yield await turn.at(slot.instant, wire, clock, timeout_s)
+
+
+def _missed(device: PolledDevice, slot: Slot) -> list[Reading]:
+    told = slot.missed if len(slot.missed) <= TOLD_SLOTS else (slot.missed[0], slot.missed[-1])
+    return [reading for instant in told for reading in missing(device.blocks, instant, "slot.missed")]
+
+
+class ModbusTcpCollector:
+    """One Modbus TCP line: its devices in turn over one connection (a Collector)."""
+
+    def __init__(self, line: Line, devices: list[PolledDevice], clock: Clock) -> None:
+        self.line = line.id
+        self._line = line
+        self._devices = devices
+        self._clock = clock
+
+    async def readings(self) -> AsyncGenerator[list[Reading], None]:
+        """One list per device and slot, for as long as it is iterated; then the connection is closed."""
+        wire = ModbusTcpLine(self._line.host, self._line.port)
+        try:
+            async with aclosing(poll(wire, self._line, self._devices, self._clock)) as lists:
+                async for readings in lists:
+                    yield readings
+        finally:
+            wire.close()

@@ -1,0 +1,55 @@
+"""Writing so that it survives a power cut: whole files, folders and moves that are on disk when the call returns."""
+
+import os
+from pathlib import Path
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; a write that took only a part is carried on. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable: files created, renamed or removed there. Raises OSError."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(directory: Path) -> None:
+    """Create `directory` and what is missing above it, durably. Raises OSError."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step: a reader sees the old file or the new one, never a part. Raises OSError."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    partial.replace(path)
+    sync_directory(path.parent)
+
+
+def move_file(path: Path, target: Path) -> None:
+    """Move a file to another folder of the same disk, durably. Raises OSError."""
+    path.rename(target)
+    sync_directory(target.parent)
+    sync_directory(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file durably; no harm when it is gone already. Raises OSError."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)

@@ -1,0 +1,156 @@
+"""A site file table by table: what is well-formed of it, so that every mistake is told in one go."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from gateway.errors import Problem
+from gateway.profile import Profile
+from gateway.site_form import (
+    LINE_FORMS,
+    AccountForm,
+    ApiForm,
+    EnterpriseForm,
+    LineForm,
+    MeterForm,
+    MetrologyForm,
+    PointForm,
+    SettleForm,
+    SiteForm,
+    SiteTable,
+    StoreForm,
+)
+from gateway.toml_form import Form, closest, fill, shown
+from gateway.toml_lines import Place, TomlLines
+
+_Form = TypeVar("_Form", bound=Form)
+NAMED = ("enterprise", "line", "meter", "point")  # tables whose elements have an id
+
+
+@dataclass(slots=True, kw_only=True)
+class SiteDraft:
+    """The well-formed tables of a site file, with their places.
+
+    `ids` holds the id of every element, also of malformed ones, so that one mistake is not told twice.
+    """
+
+    lines: TomlLines
+    site: SiteTable | None = None
+    enterprises: dict[Place, EnterpriseForm] = field(default_factory=dict)
+    ways: dict[Place, LineForm] = field(default_factory=dict)  # the [[line]] tables
+    meters: dict[Place, MeterForm] = field(default_factory=dict)
+    points: dict[Place, PointForm] = field(default_factory=dict)
+    accounts: dict[Place, AccountForm] = field(default_factory=dict)
+    store: StoreForm = field(default_factory=StoreForm)
+    api: ApiForm = field(default_factory=ApiForm)
+    settle: SettleForm = field(default_factory=SettleForm)
+    metrology: MetrologyForm = field(default_factory=MetrologyForm)
+    ids: dict[str, dict[str, Place]] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
+
+    def point(self, point_id: str) -> PointForm | None:
+        """The well-formed point of this id."""
+        return next((point for point in self.points.values() if point.id == point_id), None)
+
+    def meter(self, meter_id: str) -> MeterForm | None:
+        """The well-formed meter of this id."""
+        return next((meter for meter in self.meters.values() if meter.id == meter_id), None)
+
+    def way(self, line_id: str) -> LineForm | None:
+        """The well-formed line of this id."""
+        return next((line for line in self.ways.values() if line.id == line_id), None)
+
+    def profile_of(self, meter_id: str) -> Profile | None:
+        """The profile of a meter, where both are in order."""
+        meter = self.meter(meter_id)
+        return None if meter is None else self.profiles.get(meter.profile)
+
+
+def draft_site(document: Mapping[str, Any], lines: TomlLines) -> tuple[SiteDraft, list[Problem]]:
+    """(what is well-formed, every mistake of form)."""
+    draft = SiteDraft(lines=lines)
+    problems = [*_unknown_tables(document, lines)]
+    draft.enterprises = _all(EnterpriseForm, document, "enterprise", lines, problems)
+    draft.meters = _all(MeterForm, document, "meter", lines, problems)
+    draft.points = _all(PointForm, document, "point", lines, problems)
+    draft.accounts = _all(AccountForm, document, "account", lines, problems)
+    for place, element in _elements(document, "line", lines, problems):
+        kind = element.get("kind")
+        form = LINE_FORMS.get(kind) if isinstance(kind, str) else None
+        if form is None:
+            found = "nothing" if kind is None else shown(kind)
+            expected = f"one of {', '.join(LINE_FORMS)}"
+            problems.append(
+                lines.problem((*place, "kind"), found, expected, "" if kind is None else closest(kind, LINE_FORMS))
+            )
+            continue
+        line = _one(form, element, place, lines, problems)
+        if line is not None:
+            draft.ways[place] = line
+    draft.site = _one(SiteTable, document.get("site", {}), ("site",), lines, problems)
+    draft.store = _one(StoreForm, document.get("store", {}), ("store",), lines, problems) or draft.store
+    draft.api = _one(ApiForm, document.get("api", {}), ("api",), lines, problems) or draft.api
+    draft.settle = _one(SettleForm, document.get("settle", {}), ("settle",), lines, problems) or draft.settle
+    draft.metrology = (
+        _one(MetrologyForm, document.get("metrology", {}), ("metrology",), lines, problems) or draft.metrology
+    )
+    if "enterprise" not in document:
+        problems.append(lines.problem(("enterprise",), "nothing", "at least one [[enterprise]]"))
+    problems += _ids(document, draft)
+    return draft, problems
+
+
+def _unknown_tables(document: Mapping[str, Any], lines: TomlLines) -> Iterator[Problem]:
+    for key in document:
+        if key not in SiteForm.model_fields:
+            known = f"one of {', '.join(SiteForm.model_fields)}"
+            yield lines.problem((key,), f"the unknown table {key!r}", known, closest(key, SiteForm.model_fields))
+
+
+def _elements(
+    document: Mapping[str, Any], key: str, lines: TomlLines, problems: list[Problem]
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The elements of an array of tables; whatever else stands under its name is a mistake."""
+    elements = document.get(key, [])
+    if not isinstance(elements, list) or not all(isinstance(element, dict) for element in elements):
+        problems.append(
+            lines.problem((key,), shown(elements), f"tables [[{key}]]", f"Write [[{key}]] in double brackets.")
+        )
+        return
+    for index, element in enumerate(elements):
+        yield (key, index), element
+
+
+def _all(
+    form: type[_Form], document: Mapping[str, Any], key: str, lines: TomlLines, problems: list[Problem]
+) -> dict[Place, _Form]:
+    filled = {
+        place: _one(form, element, place, lines, problems)
+        for place, element in _elements(document, key, lines, problems)
+    }
+    return {place: element for place, element in filled.items() if element is not None}
+
+
+def _one(form: type[_Form], data: object, place: Place, lines: TomlLines, problems: list[Problem]) -> _Form | None:
+    filled, wrong = fill(form, data, at=place, lines=lines)
+    problems += wrong
+    return filled
+
+
+def _ids(document: Mapping[str, Any], draft: SiteDraft) -> Iterator[Problem]:
+    """Collects all ids and tells those that are given twice."""
+    for key in NAMED:
+        seen = draft.ids.setdefault(key, {})
+        for place, element in _elements(document, key, draft.lines, []):
+            name = element.get("id")
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                before = draft.lines.line((*seen[name], "id"))
+                yield draft.lines.problem(
+                    (*place, "id"),
+                    f"{shown(name)}, which is already used in line {before}",
+                    f"an id of its own in [[{key}]]",
+                )
+            else:
+                seen[name] = place

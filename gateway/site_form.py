@@ -1,0 +1,167 @@
+"""The form of a site file as a person writes it: its tables, their keys, and what each of them means."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StrictInt, StrictStr
+
+from gateway.domain.carriers import EnergyCarrier
+from gateway.domain.readings import is_identifier
+from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
+from gateway.toml_form import Form, Number
+
+
+def _identifier(text: str) -> str:
+    if not is_identifier(text):
+        raise ValueError("1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+    return text
+
+
+Id = Annotated[StrictStr, AfterValidator(_identifier)]
+Text = Annotated[StrictStr, Field(min_length=1)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+
+
+class SiteTable(Form):
+    """The installation as a whole."""
+
+    name: Text = Field(description="the installation's name")
+    timezone: Text = Field(description='the plant\'s time zone, e.g. "Asia/Shanghai"')
+    data_dir: Text = Field(description="folder for journal and stores, relative to this file")
+    gateway_id: Id = Field(description="name of this gateway in its journal")
+
+
+class EnterpriseForm(Form):
+    """用能单位: the body that accounts for its energy."""
+
+    id: Id = Field(description="short name of the enterprise")
+    name_zh: Text = Field(description="Chinese name")
+    name_en: Text = Field(description="English name")
+
+
+class ModbusTcpForm(Form):
+    """A line that polls meters over Modbus TCP."""
+
+    id: Id = Field(description="short name of the line")
+    kind: Literal["modbus-tcp"]
+    host: Text = Field(description="host name or address of the meter or its converter")
+    port: Port = Field(default=502, description="TCP port, 1 to 65535")
+    period_s: Number = Field(default=60, gt=0, le=86400, validate_default=True, description="polling period in seconds")
+    phase_s: Number = Field(default=0, ge=0, validate_default=True, description="seconds after the start of a period")
+    timeout_s: Number = Field(
+        default=1, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
+    )
+    max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that its devices answer")
+
+
+class MqttForm(Form):
+    """A line that listens to an MQTT broker. Its password comes from the environment."""
+
+    id: Id = Field(description="short name of the line")
+    kind: Literal["mqtt"]
+    host: Text = Field(description="host name or address of the broker")
+    port: Port = Field(default=1883, description="TCP port, 1 to 65535")
+    topic: Text = Field(default="emg/v1/+/+/+/reading", description="topic filter that is subscribed")
+    client_id: StrictStr = Field(default="", description="name of the persistent session; gateway and line if empty")
+    version: Literal["5", "3.1.1"] = Field(default="5", description="version of MQTT")
+    username: StrictStr = Field(default="", description="user name at the broker")
+    tls_ca: StrictStr = Field(default="", description="file of the certificate authority; empty = no TLS")
+
+
+class FilesForm(Form):
+    """A line that takes files from a drop folder."""
+
+    id: Id = Field(description="short name of the line")
+    kind: Literal["files"]
+    folder: Text = Field(description="the drop folder, relative to this file")
+    mapping: Text = Field(description="the mapping file that reads what lands there, relative to this file")
+
+
+LineForm = ModbusTcpForm | MqttForm | FilesForm
+LINE_FORMS: Mapping[str, type[LineForm]] = {"modbus-tcp": ModbusTcpForm, "mqtt": MqttForm, "files": FilesForm}
+
+
+class MeterForm(Form):
+    """A meter on a line."""
+
+    id: Id = Field(description="management number of the meter")
+    line: StrictStr = Field(description="id of the line on which it is read")
+    profile: StrictStr = Field(description="its profile, <carrier>/<maker>_<model>")
+    serial: StrictStr = Field(default="", description="serial number")
+    device_address: StrictInt = Field(default=1, ge=0, le=255, description="device address on a Modbus line, 0 to 255")
+    ct_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the current transformers")
+    pt_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the voltage transformers")
+
+
+class PointForm(Form):
+    """A metering point."""
+
+    id: Id = Field(description="short name of the point")
+    enterprise: StrictStr = Field(description="id of the enterprise")
+    name_zh: Text = Field(description="Chinese name")
+    name_en: Text = Field(description="English name")
+    carrier: EnergyCarrier = Field(description="what flows there")
+    level: MeteringLevel = Field(description="enterprise, subunit or equipment")
+    role: PointRole = Field(description="input, output, internal or stock")
+    counts: StrictStr = Field(description="the quantity that is accounted here")
+    meter: StrictStr = Field(default="", description="id of the meter that is read here")
+    parent: StrictStr = Field(default="", description="id of the point above")
+
+
+class AccountForm(Form):
+    """How one enterprise accounts for one fuel or medium."""
+
+    enterprise: StrictStr = Field(description="id of the enterprise")
+    carrier: EnergyCarrier = Field(description="what is accounted")
+    conversion: Text = Field(description="row of the conversion table, e.g. raw_coal")
+    method: AccountMethod = Field(description="metered or stock")
+    plus: list[StrictStr] = Field(min_length=1, description="ids of the points that count as consumption or receipts")
+    minus: list[StrictStr] = Field(default_factory=list, description="ids of the points that are taken off")
+    stock: list[StrictStr] = Field(default_factory=list, description="ids of the points of role stock")
+    density: Number | None = Field(default=None, gt=0, description="kg/m3")
+    density_source: StrictStr = Field(default="", description="where the density comes from")
+    ncv: Number | None = Field(default=None, gt=0, description="measured net calorific value, kJ per unit of the row")
+    ncv_source: StrictStr = Field(default="", description="where the calorific value comes from")
+
+
+class StoreForm(Form):
+    """Where readings are kept."""
+
+    kind: Literal["embedded"] = Field(default="embedded", description="kind of reading store")
+
+
+class ApiForm(Form):
+    """Where the API and its pages are served."""
+
+    host: Text = Field(default="127.0.0.1", description="a loopback address, until there are users")
+    port: StrictInt = Field(default=8460, ge=0, le=65535, description="TCP port; 0 = any free one")
+
+
+class SettleForm(Form):
+    """How readings become intervals."""
+
+    interval_s: StrictInt = Field(default=900, ge=60, le=3600, description="length of an interval in seconds")
+    interpolate_within_s: StrictInt = Field(
+        default=1200, gt=0, description="a boundary farther between two readings than this stays missing"
+    )
+
+
+class MetrologyForm(Form):
+    """How instruments are watched."""
+
+    due_soon_days: StrictInt = Field(default=30, ge=0, le=3650, description="days before the due date")
+
+
+class SiteForm(Form):
+    """A whole site file."""
+
+    site: SiteTable
+    enterprise: list[EnterpriseForm] = Field(min_length=1)
+    line: list[Annotated[LineForm, Field(discriminator="kind")]] = Field(default_factory=list)
+    meter: list[MeterForm] = Field(default_factory=list)
+    point: list[PointForm] = Field(default_factory=list)
+    account: list[AccountForm] = Field(default_factory=list)
+    store: StoreForm = StoreForm()
+    api: ApiForm = ApiForm()
+    settle: SettleForm = SettleForm()
+    metrology: MetrologyForm = MetrologyForm()

@@ -1,0 +1,189 @@
+"""One SQLite file of a store: made once, written by one process, read by any number at the same time."""
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from gateway.errors import StoreError
+
+BUSY_S = 5.0  # how long a statement waits for a lock before it fails
+WRITER_WAIT_S = 10.0  # how long a second writer waits for the first to finish
+_WRITER_PRAGMAS = (
+    "PRAGMA synchronous = FULL",  # a commit survives a power cut
+    "PRAGMA mmap_size = 0",
+    "PRAGMA cache_size = -32000",  # [KiB, negative by SQLite's convention]
+    # Pages of the present day are written again and again: few large checkpoints write them once.
+    "PRAGMA wal_autocheckpoint = 8000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_READER_PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA mmap_size = 0", "PRAGMA cache_size = -16000")
+
+
+class Layout(NamedTuple):
+    """What a kind of store file is: `mark` is its application id, `tables` the statements that make it."""
+
+    holds: str  # "readings" | "intervals"
+    made_by: str  # the command that makes the file
+    mark: int
+    version: int
+    tables: tuple[str, ...]
+
+
+class StoreFile:
+    """An open store file. Safe to share between threads; one statement sequence runs at a time."""
+
+    def __init__(self, path: Path, layout: Layout, *, read_only: bool) -> None:
+        """Open or make the file. Raises StoreError when it is absent, foreign, newer, or held by another writer."""
+        self.path = path
+        self.read_only = read_only
+        self._holds = layout.holds
+        self._lock = threading.RLock()
+        self._writer: int | None = None
+        if read_only and not path.is_file():
+            raise StoreError(_absent(path, layout))
+        with self._told():
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = _claim(path)
+            try:
+                self._connection = _connect(path, layout, read_only=read_only)
+            except BaseException:
+                self._release()
+                raise
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it is durable afterwards, or nothing. Raises StoreError."""
+        if self.read_only:
+            raise StoreError(f"{self.path} is open for reading only")
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """One moment of the file: statements inside see the same state of it. Raises StoreError."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the file, after what is running; closing twice does no harm."""
+        with self._lock:
+            self._connection.close()
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._told():
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever SQLite or the disk refuses becomes one sentence that names the file."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError) as error:
+            raise StoreError(
+                f"{self.path}: the {self._holds} store failed: {error}. "
+                "Nothing is lost: the journal keeps every reading."
+            ) from error
+
+    def _release(self) -> None:
+        if self._writer is not None:
+            os.close(self._writer)
+            self._writer = None
+
+
+def _absent(path: Path, layout: Layout) -> str:
+    return f"{path} does not exist: there are no {layout.holds} yet. `{layout.made_by}` makes it."
+
+
+def _claim(path: Path) -> int:
+    """Hold the right to write this file, as a descriptor; the system gives it back even after a kill.
+
+    SQLite before 3.51.3 can damage a WAL file that two connections write and checkpoint: only one may.
+    """
+    lock = os.open(path.with_name(f"{path.name}.writer"), os.O_RDWR | os.O_CREAT, 0o644)
+    give_up = time.monotonic() + WRITER_WAIT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                os.close(lock)
+                raise StoreError(f"{path} is being written by another process; let it finish or stop it.") from None
+            time.sleep(0.05)
+        else:
+            return lock
+
+
+def _connect(path: Path, layout: Layout, *, read_only: bool) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+    try:
+        _prepare(connection, path, layout, read_only=read_only)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, layout: Layout, *, read_only: bool) -> None:
+    version = _known_version(connection, path, layout)
+    if read_only and version == 0:
+        raise StoreError(_absent(path, layout))
+    if not read_only and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreError(f"{path}: this file system allows no write-ahead log; put data_dir on a local disk.")
+    for pragma in _READER_PRAGMAS if read_only else _WRITER_PRAGMAS:
+        connection.execute(pragma)
+    if version == 0:
+        _make(connection, path, layout)
+
+
+def _known_version(connection: sqlite3.Connection, path: Path, layout: Layout) -> int:
+    """The layout version of the file; 0 when nothing is in it yet. Raises StoreError on a foreign or newer file."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if version == 0 and tables == 0:
+        return 0
+    if mark != layout.mark:
+        raise StoreError(f"{path} is not a file of {layout.holds}; move it away and `{layout.made_by}` makes one.")
+    if version > layout.version:
+        raise StoreError(
+            f"{path} has layout {version}, written by a newer release; this one knows up to {layout.version}. "
+            "Install the newer release."
+        )
+    return version
+
+
+def _make(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in layout.tables:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {layout.mark:d}")
+    connection.execute(f"PRAGMA user_version = {layout.version:d}")
+    connection.execute("COMMIT")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name of a new file must outlive a power cut too
+    finally:
+        os.close(folder)

@@ -1,0 +1,117 @@
+"""What the sampling grid and the back-off promise."""
+
+import asyncio
+from contextlib import aclosing
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collectors.schedule import RESTED, Backoff, Slot, slots
+from gateway.clocks import ReplayClock
+
+SECOND = 1_000_000
+T0 = 1_790_000_000 * SECOND  # 2026-09-21T14:13:20Z, 800 s past a quarter-hour
+
+
+async def run_slots(clock: ReplayClock, work_us: list[int], **grid: int) -> list[Slot]:
+    """The slots run when the work at the n-th of them takes work_us[n]."""
+    seen = []
+    async with aclosing(slots(clock, **grid)) as running:
+        async for slot in running:
+            seen.append(slot)
+            if len(seen) > len(work_us):
+                break
+            await clock.sleep_until(clock.now() + work_us[len(seen) - 1])
+    return seen
+
+
+async def test_slots_lie_on_the_wall_clocks_quarter_hours_plus_the_phase():
+    seen = await run_slots(ReplayClock(T0), [0, 0], period_us=900 * SECOND, phase_us=5 * SECOND)
+    assert [slot.instant for slot in seen] == [T0 + 105 * SECOND, T0 + 1005 * SECOND, T0 + 1905 * SECOND]
+
+
+async def test_a_grid_that_is_met_at_the_start_begins_at_once():
+    seen = await run_slots(ReplayClock(T0), [], period_us=10 * SECOND)
+    assert seen == [Slot(T0, range(0))]
+
+
+async def test_a_slot_that_passed_during_the_work_is_missed_and_not_run_late():
+    # 25 s of work on a 10 s grid: the slots at +10 and +20 pass; the next run is +30
+    seen = await run_slots(ReplayClock(T0), [25 * SECOND], period_us=10 * SECOND)
+    assert seen[1].instant == T0 + 30 * SECOND
+    assert list(seen[1].missed) == [T0 + 10 * SECOND, T0 + 20 * SECOND]
+
+
+async def test_work_that_ends_on_the_next_slot_misses_nothing():
+    seen = await run_slots(ReplayClock(T0), [10 * SECOND], period_us=10 * SECOND)
+    assert seen[1] == Slot(T0 + 10 * SECOND, range(0))
+
+
+class SteppedClock(ReplayClock):
+    """A clock whose wall time is set to another time at its next waits."""
+
+    def __init__(self, start: int, steps: list[int]) -> None:
+        super().__init__(start)
+        self.steps = steps
+
+    async def sleep_until(self, instant: int) -> None:
+        if self.steps:
+            self._now += self.steps.pop(0)
+            await asyncio.sleep(0)
+        else:
+            await super().sleep_until(instant)
+
+
+async def test_a_clock_set_back_by_a_month_does_not_silence_the_line_for_a_month():
+    clock = SteppedClock(T0 + 1, [-30 * 86400 * SECOND])
+    seen = await run_slots(clock, [0], period_us=10 * SECOND)
+    assert seen[0] == Slot(T0 - 30 * 86400 * SECOND + 10 * SECOND, range(0))
+
+
+async def test_a_clock_set_back_by_less_than_a_period_runs_no_slot_twice():
+    clock = SteppedClock(T0, [])
+    async with aclosing(slots(clock, period_us=10 * SECOND)) as running:
+        first = await anext(running)
+        clock.steps = [-9 * SECOND]
+        second = await anext(running)
+    assert (first.instant, second) == (T0, Slot(T0 + 10 * SECOND, range(0)))
+
+
+async def test_slots_that_the_machine_slept_through_are_missed():
+    clock = SteppedClock(T0 + 1, [35 * SECOND])
+    seen = await run_slots(clock, [], period_us=10 * SECOND)
+    assert seen == [Slot(T0 + 40 * SECOND, range(T0 + 10 * SECOND, T0 + 40 * SECOND, 10 * SECOND))]
+
+
+@given(
+    start=st.integers(T0, T0 + 3600 * SECOND),
+    period=st.integers(1, 900 * SECOND),
+    phase=st.integers(0, 900 * SECOND),
+    work=st.lists(st.floats(0, 5), max_size=20),
+)
+def test_every_slot_of_the_grid_is_run_or_missed_exactly_once(start: int, period: int, phase: int, work: list[float]):
+    durations = [int(periods * period) for periods in work]
+    seen = asyncio.run(run_slots(ReplayClock(start), durations, period_us=period, phase_us=phase))
+    told = [instant for slot in seen for instant in (*slot.missed, slot.instant)]
+    assert told == list(range(told[0], told[-1] + 1, period))
+    assert (told[0] - phase) % period == 0
+    assert start <= told[0] < start + period
+
+
+def test_patience_grows_by_two_seconds_a_failure_up_to_five_minutes():
+    patience, waits = RESTED, []
+    for _ in range(200):
+        patience = patience.after_failure(T0)
+        waits.append((patience.not_before - T0) // SECOND)
+    assert waits[:4] == [2, 4, 6, 8]
+    assert max(waits) == waits[149] == waits[-1] == 300
+
+
+def test_a_slot_is_due_from_the_end_of_the_wait():
+    patience = Backoff().after_failure(T0).after_failure(T0)
+    assert not patience.due(T0 + 4 * SECOND - 1)
+    assert patience.due(T0 + 4 * SECOND)
+
+
+def test_a_clock_set_back_does_not_lengthen_the_patience():
+    assert Backoff().after_failure(T0).due(T0 - 86400 * SECOND)
