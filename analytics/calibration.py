@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from analytics.standards.tables import Row, StandardTables, cite
+from analytics.context import FigureContext
+from analytics.standards.tables import Row, Tables, cite
 from gateway.domain.certificates import CalibrationStatus, Certificate, CertificateKind, status_on
 from gateway.domain.figures import TableRow
 from gateway.domain.instruments import AccuracyClass, Instrument
@@ -50,7 +51,7 @@ def instrument_status(
     certificates: Sequence[Certificate],
     *,
     on: date,
-    tables: StandardTables,
+    tables: Tables,
     due_soon_days: int = 30,
 ) -> InstrumentStatus:
     """The state of one instrument on a date, from its certificates performed up to that date.
@@ -82,7 +83,7 @@ def statuses(
     certificates: Sequence[Certificate],
     *,
     on: date,
-    tables: StandardTables,
+    tables: Tables,
     due_soon_days: int = 30,
 ) -> list[InstrumentStatus]:
     """The state of every instrument on a date, in the order given."""
@@ -92,7 +93,24 @@ def statuses(
     ]
 
 
-def verification_row(instrument: Instrument, tables: StandardTables) -> Row | None:
+def instrument_statuses(
+    context: FigureContext, enterprise: str, *, on: date, as_of: int | None = None
+) -> list[InstrumentStatus]:
+    """The state of every instrument of an enterprise on a date, as known at `as_of` [us, UTC] (None: now)."""
+    scope = context.scope.only(enterprise)
+    known_at = context.now if as_of is None else as_of
+    instruments = context.ledger.instruments(scope, as_of=known_at, on=on, enterprise=enterprise)
+    certificates = context.ledger.certificates(scope, as_of=known_at, enterprise=enterprise)
+    return statuses(
+        [row.fact for row in instruments],
+        [row.fact for row in certificates],
+        on=on,
+        tables=context.tables,
+        due_soon_days=context.due_soon_days,
+    )
+
+
+def verification_row(instrument: Instrument, tables: Tables) -> Row | None:
     """The one row of verification_periods.csv that applies to an instrument's kind and class; else None."""
     rows = [row for row in tables.rows("verification_periods.csv") if row.text("instrument_en") == instrument.kind]
     if len(rows) == 1 and not rows[0].text("applicability"):

@@ -20,6 +20,7 @@ from gateway.domain.readings import MICROSECONDS, Quality
 Counts = NDArray[np.int64]
 HOUR_US = 3600 * MICROSECONDS
 _SPLIT_WIDTH = 2_000_000_000  # [us] up to here 2 * width**2 fits into 64 bits
+_LONGEST_GAP_US = 100 * 24 * HOUR_US  # a wider one, such as a clock fault makes, is told by its amount alone
 _NEAR_THE_TOP = 10  # a register is near its top in the last tenth of its range
 
 REASON_FELL = "register_fell"  # the total fell and no rollover explains it: held for a decision
@@ -167,21 +168,21 @@ def interpolate(moved: Counts, elapsed: Counts, width: Counts) -> Counts:
 
 
 def _intervals(series: str, shown: ShownTotals, pairs: _Pairs, step: int) -> list[Interval]:
-    instants = shown.instants
-    first, last = int(instants[0]) // step, -(-int(instants[-1]) // step)
-    boundaries = np.arange(first, last + 1, dtype=np.int64) * step
+    instants, grid = shown.instants, _grid(shown.instants, pairs, step)
+    boundaries = np.union1d(grid, grid + step)
     inner = boundaries[(boundaries > instants[0]) & (boundaries < instants[-1])]
     cuts = np.union1d(instants, inner)
     pair = np.searchsorted(instants, cuts[:-1], side="right") - 1
     keep = pairs.placeable[pair]  # pieces of time, each within one interval and between two readings
     pair, begins, ends = pair[keep], cuts[:-1][keep], cuts[1:][keep]
+    intervals = _missing(series, grid, step, shown, pairs)
     if not len(pair):
-        return _missing(series, boundaries, shown, pairs)
+        return intervals
     origin, width, moved = instants[pair], pairs.width[pair], pairs.moved[pair]
     amounts = interpolate(moved, ends - origin, width) - interpolate(moved, begins - origin, width)
-    place = begins // step - first
+    place = np.searchsorted(grid, begins, side="right") - 1
     starts = np.flatnonzero(np.diff(place, prepend=-1))
-    edge_us, edge_counts = _edges(boundaries, instants, pairs)
+    edge_us, edge_counts = _edges(grid, step, instants, pairs)
     found = zip(
         place[starts].tolist(),
         np.add.reduceat(amounts, starts).tolist(),
@@ -192,17 +193,15 @@ def _intervals(series: str, shown: ShownTotals, pairs: _Pairs, step: int) -> lis
         np.maximum.reduceat(np.maximum(shown.sequences[pair], shown.sequences[pair + 1]), starts).tolist(),
         strict=True,
     )
-    intervals = _missing(series, boundaries, shown, pairs)
     for n, counts, covered, qualities, total_step, low, high in found:
         flags = Quality(qualities) & ~Quality.GOOD
-        whole = covered == step
         intervals[n] = Interval(
             series=series,
             start=intervals[n].start,
             end=intervals[n].end,
             counts=counts,
             quality=flags or Quality.GOOD,
-            reason=(REASON_SUSPECT if flags else "") if whole else REASON_PARTIAL,
+            reason=(REASON_SUSPECT if flags else "") if covered == step else REASON_PARTIAL,
             covered_us=covered,
             edge_us=edge_us[n],
             edge_counts=edge_counts[n],
@@ -213,35 +212,46 @@ def _intervals(series: str, shown: ShownTotals, pairs: _Pairs, step: int) -> lis
     return intervals
 
 
-def _edges(boundaries: Counts, instants: Counts, pairs: _Pairs) -> tuple[list[int], list[int]]:
+def _grid(instants: Counts, pairs: _Pairs, step: int) -> Counts:
+    """The starts of the intervals between the first and the last reading, gaps beyond all measure left out."""
+    near = pairs.placeable | (pairs.width <= _LONGEST_GAP_US)
+    turns = np.flatnonzero(np.diff(near.astype(np.int8), prepend=0, append=0)).tolist()
+    runs = [
+        np.arange(instants[first] // step, -(-instants[after] // step), dtype=np.int64)
+        for first, after in zip(turns[::2], turns[1::2], strict=True)
+    ]
+    return np.concatenate([*runs, _array([])]) * step
+
+
+def _edges(grid: Counts, step: int, instants: Counts, pairs: _Pairs) -> tuple[list[int], list[int]]:
     """Per interval: the longest distance [us] of an interpolated boundary to a reading, and the movement there."""
+    sides = [_interpolated(boundaries, instants, pairs) for boundaries in (grid, grid + step)]
+    (left_us, left), (right_us, right) = sides
+    return np.maximum(left_us, right_us).tolist(), np.maximum(left, right).tolist()
+
+
+def _interpolated(boundaries: Counts, instants: Counts, pairs: _Pairs) -> tuple[Counts, Counts]:
+    """How far each boundary is from a reading [us], and how much moved around it; 0 where it was read."""
     before = np.clip(np.searchsorted(instants, boundaries, side="right") - 1, 0, len(pairs.width) - 1)
     within = (boundaries > instants[0]) & (boundaries < instants[-1]) & (boundaries != instants[before])
     spoken = within & pairs.placeable[before]
     nearest = np.minimum(boundaries - instants[before], instants[before + 1] - boundaries)
-    distance = np.where(spoken, nearest, 0)
-    movement = np.where(spoken, pairs.moved[before], 0)
-    return (
-        np.maximum(distance[:-1], distance[1:]).tolist(),
-        np.maximum(movement[:-1], movement[1:]).tolist(),
-    )
+    return np.where(spoken, nearest, 0), np.where(spoken, pairs.moved[before], 0)
 
 
-def _missing(series: str, boundaries: Counts, shown: ShownTotals, pairs: _Pairs) -> list[Interval]:
+def _missing(series: str, grid: Counts, step: int, shown: ShownTotals, pairs: _Pairs) -> list[Interval]:
     """An interval without amount for every step of the grid; the reason is that of the pair around its start."""
-    pair = np.clip(np.searchsorted(shown.instants, boundaries[:-1], side="right") - 1, 0, len(pairs.held) - 1)
-    held = pairs.held[pair].tolist()
-    edges = boundaries.tolist()
+    pair = np.clip(np.searchsorted(shown.instants, grid, side="right") - 1, 0, len(pairs.held) - 1)
     return [
         Interval(
             series=series,
-            start=edges[n],
-            end=edges[n + 1],
+            start=start,
+            end=start + step,
             counts=None,
             quality=Quality.MISSING,
-            reason=REASON_FELL if held[n] else REASON_GAP,
+            reason=REASON_FELL if held else REASON_GAP,
         )
-        for n in range(len(edges) - 1)
+        for start, held in zip(grid.tolist(), pairs.held[pair].tolist(), strict=True)
     ]
 
 

@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 
 from gateway.domain.intervals import Interval, Unallocated
-from gateway.domain.periods import iso, midnight, to_datetime
+from gateway.domain.periods import Period, iso, midnight, to_datetime
 from gateway.domain.readings import MICROSECONDS, Quality
+from gateway.domain.scopes import Scope
+from gateway.stores.intervals import IntervalStore
 
 HOUR_US = 3600 * MICROSECONDS
+REASON_UNREAD = "not all of the period was read"
 _MAX = 2**63 - 1
 _ESTIMATED = int(Quality.ESTIMATED | Quality.SUBSTITUTED)
 
@@ -73,7 +76,7 @@ class Rollup:
         return Decimal(self.placed_us) / Decimal(self.end - self.start)
 
     @property
-    def energy_coverage(self) -> Decimal:
+    def coverage(self) -> Decimal:
         """The share of the span [1] whose amount is proven, placed in intervals or not."""
         return Decimal(self.placed_us + self.unplaced_us) / Decimal(self.end - self.start)
 
@@ -130,6 +133,13 @@ def roll_up(intervals: Sequence[Interval], unallocated: Sequence[Unallocated], o
         )
         for n, span in enumerate(over)
     ]
+
+
+def rollup(store: IntervalStore, scope: Scope, series: str, whole: Period, *, by: By | str) -> list[Rollup]:
+    """One series over a period of plant time, by "hour", "day", "month" or "year", as settled now."""
+    over = spans(By(by), whole.start, whole.end, whole.timezone)
+    start, end = over[0].start, over[-1].end
+    return roll_up(store.intervals(scope, series, start, end), store.unallocated(scope, series, start, end), over)
 
 
 def total_over(intervals: Sequence[Interval], unallocated: Sequence[Unallocated], start: int, end: int) -> Rollup:
@@ -208,7 +218,7 @@ def _reason(straddling: list[Unallocated], held: list[Unallocated], *, crossed: 
     if crossed:
         reasons.append("the settling intervals do not meet the edges of the period")
     if short and not reasons:
-        reasons.append("not all of the period was read")
+        reasons.append(REASON_UNREAD)
     return "; ".join(reasons)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from analytics.decimals import plain
-from analytics.standards.tables import Row, StandardTables, cite
+from analytics.standards.tables import Row, Tables, cite
 from gateway.domain.figures import TableRow
 from gateway.domain.sites import Account
 from gateway.domain.units import factor, unit
@@ -41,7 +41,7 @@ class Coefficient:
         return amount * self.per_metered_unit
 
 
-def coefficient_of(account: Account, metered_unit: str, *, edition: str, tables: StandardTables) -> Coefficient:
+def coefficient_of(account: Account, metered_unit: str, *, edition: str, tables: Tables) -> Coefficient:
     """How the carrier of an account, metered in `metered_unit`, becomes kgce.
 
     A measured calorific value goes before the default of the annex. Raises StandardTableError with the reason
@@ -67,7 +67,7 @@ def coefficient_of(account: Account, metered_unit: str, *, edition: str, tables:
     )
 
 
-def _row(account: Account, edition: str, tables: StandardTables) -> tuple[Row, bool]:
+def _row(account: Account, edition: str, tables: Tables) -> tuple[Row, bool]:
     row = tables.find("carriers.csv", code=account.conversion, edition=edition)
     if row is not None:
         return row, False
@@ -115,7 +115,7 @@ def _to_row_unit(account: Account, metered_unit: str, row: Row) -> tuple[Fractio
 
 
 def _measured(
-    account: Account, row: Row, edition: str, tables: StandardTables
+    account: Account, row: Row, edition: str, tables: Tables
 ) -> tuple[Fraction, tuple[TableRow, ...], str, bool]:
     # The statistics' rows lean on GB/T 2589's kilogram of standard coal as well.
     heat = tables.find("identities.csv", code="kgce_heat", edition=edition)

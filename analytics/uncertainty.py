@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
+from gateway.domain.figures import Figure
 from gateway.domain.instruments import AccuracyClass
 
 COVERAGE_FACTOR = 2
@@ -89,7 +90,13 @@ def expanded(budget: Budget) -> Decimal | None:
     return Decimal(f"{COVERAGE_FACTOR * budget.standard:.{_DIGITS_KEPT}g}")
 
 
-def format_figure(value: Decimal | None, expanded_uncertainty: Decimal | None) -> tuple[str, str]:
+def format_figure(figure: Figure) -> str:
+    """A figure's number as people read it: "1,234.6 ± 6.2", the value alone where U is unknown, "—" without one."""
+    value, u = shown(figure.value, figure.expanded_uncertainty)
+    return f"{value} ± {u}" if figure.expanded_uncertainty is not None and figure.value is not None else value
+
+
+def shown(value: Decimal | None, expanded_uncertainty: Decimal | None) -> tuple[str, str]:
     """(value, U) as shown: U to two significant digits, the value to the same place, thousands apart.
 
     Without an uncertainty the value is shown to at most six significant digits (whole numbers in full), and

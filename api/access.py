@@ -8,7 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from analytics.figures import FigureContext
+from analytics.context import FigureContext
 from analytics.standards.tables import Tables
 from gateway.clocks import Clock
 from gateway.domain.periods import iso
@@ -63,6 +63,8 @@ def figure_context(
             tables=here.tables,
             scope=scope,
             now=here.clock.now(),
+            series=here.site.series,
+            interval_s=here.site.interval_s,
             due_soon_days=here.site.due_soon_days,
         )
 

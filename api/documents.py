@@ -81,11 +81,14 @@ def interval_document(interval: Interval | Unallocated, resolution: Decimal, tim
     return IntervalDocument(
         start=iso(interval.start, timezone),
         end=iso(interval.end, timezone),
+        start_us=interval.start,
+        end_us=interval.end,
         value=None if interval.counts is None else plain(interval.counts * resolution),
         counts=interval.counts,
         quality=quality_name(interval.quality) if placed else "unallocated",
         reason=interval.reason,
         covered_s=interval.covered_us / MICROSECONDS if placed else 0.0,
+        edge_counts=interval.edge_counts if placed else 0,
         first_sequence=interval.first_sequence,
         last_sequence=interval.last_sequence,
     )
@@ -117,9 +120,16 @@ def figure_document(figure: Figure) -> FigureDocument:
     )
 
 
-def journal_document(newest: int, stored: int) -> JournalDocument:
+def journal_document(site: Site, store: EmbeddedStore, scope: Scope) -> JournalDocument:
     """Where the journal stands and how far the store has followed."""
-    return JournalDocument(newest_sequence=newest, stored_sequence=stored, entries_waiting=max(0, newest - stored))
+    newest, stored = newest_sequence(site.data_dir / "journal"), store.cursor()
+    return JournalDocument(
+        newest_sequence=newest,
+        stored_sequence=stored,
+        stored_readings=store.count(scope),
+        inbox_waiting=len(waiting_files(site.data_dir)),
+        entries_waiting=max(0, newest - stored),
+    )
 
 
 def plain(value: Decimal) -> str:

@@ -102,11 +102,14 @@ class IntervalDocument(Document):
 
     start: str
     end: str
+    start_us: int = Field(description="microseconds since 1970, UTC")
+    end_us: int
     value: str | None = Field(description="in `unit` of the answer; null = missing, never zero")
     counts: int | None
     quality: str
     reason: str
-    covered_s: float
+    covered_s: float = Field(description="how much of it lies between readings close enough to speak for it [s]")
+    edge_counts: int = Field(description="the most that interpolation at its boundaries can be wrong by [counts]")
     first_sequence: int
     last_sequence: int
 
@@ -181,6 +184,8 @@ class JournalDocument(Document):
 
     newest_sequence: int
     stored_sequence: int
+    stored_readings: int = Field(description="readings in the store, of all the caller may see")
+    inbox_waiting: int = Field(description="files in the inbox that are not journaled yet")
     entries_waiting: int = Field(description="journaled, not yet in the reading store")
 
 

@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import logging
 import signal
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -13,11 +12,12 @@ from typing import Annotated
 import typer
 
 from collectors.lines import LINES, Opening
+from collectors.modbus_tcp import quiet_wire_log
 from collectors.mqtt import Rejected
 from gateway.clocks import Clock, SystemClock
 from gateway.command_line import run_app
 from gateway.config import load_site
-from gateway.domain.readings import MICROSECONDS, Reading
+from gateway.domain.readings import MICROSECONDS
 from gateway.domain.sites import Line, Site
 from gateway.errors import GatewayError, JournalError
 from gateway.journal import inbox
@@ -93,19 +93,20 @@ async def _read_line(site: Site, line: Line, journal: Journal, clock: Clock) -> 
         task.add_done_callback(pending.discard)
 
     collector = LINES[line.kind](Opening(site, line, clock, on_rejected))
-    readings: AsyncIterator[list[Reading]] = collector.readings()
-    async for batch in readings:
-        if pending:
-            await asyncio.gather(*pending)
-        if batch:
-            await journal.append(EntryKind.READINGS, readings_body(line.id, batch))
+    async with aclosing(collector.readings()) as readings:
+        async for batch in readings:
+            # The next list is asked for, and this one acknowledged, only when all of it is on disk.
+            if pending:
+                await asyncio.gather(*pending)
+            if batch:
+                await journal.append(EntryKind.READINGS, readings_body(line.id, batch))
 
 
 @app.command()
 def acquire_command(site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file")]) -> None:
     """Read every line of SITE until stopped; what is acknowledged to the field is on disk."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a silent meter is a recorded gap, not a log flood
+    quiet_wire_log()
     site = load_site(site_file)
     asyncio.run(_until_told_to_stop(site))
 

@@ -46,7 +46,12 @@ def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileRead
     or contradicts the mapping; each sentence says what contradicts what and how to mend it.
     """
     series = target(mapping, site)
-    placed, bad = _place_rows(path, mapping, series, site.timezone)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
+    rows = list(read_rows(path, content, mapping))
+    placed, bad = _place_rows(path, rows, mapping, series, site.timezone)
     verdict = judge(placed, [place for place, _ in bad], mapping, site.timezone)
     if verdict.contradictions:
         raise _refused(path, mapping, verdict.contradictions)
@@ -57,16 +62,8 @@ def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileRead
     if last_end > now + DAY_US:
         findings.append(f"the last row lies at {iso(last_end - span, site.timezone)}, in the future.")
     readings = [Reading(series.key, row.instant, row.value) for row in verdict.rows]
-    rows = [row for _, row in bad]
-    return FileReadings(series, readings, rows, findings, first, last_end, sha256_of(path))
-
-
-def sha256_of(path: Path) -> str:
-    """The digest that names a file's content. Raises ImportRefused when it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
+    digest = hashlib.sha256(content).hexdigest()
+    return FileReadings(series, readings, [row for _, row in bad], findings, first, last_end, digest)
 
 
 def target(mapping: Mapping, site: Site) -> Series:
@@ -96,16 +93,14 @@ def target(mapping: Mapping, site: Site) -> Series:
 
 
 def _place_rows(
-    path: Path, mapping: Mapping, series: Series, plant_zone: str
+    path: Path, rows: list[Row | BadRow], mapping: Mapping, series: Series, plant_zone: str
 ) -> tuple[list[Placed], list[tuple[int, BadRow]]]:
     """(rows with instant and value, places of the rows that have none), in the declared order of time."""
-    rows = list(read_rows(path, mapping))
-    if mapping.time.order == "newest-first":
-        rows.reverse()
+    in_order = reversed(rows) if mapping.time.order == "newest-first" else rows
     labels, grid = Labels(mapping), _Grid(mapping, plant_zone)
     placed: list[Placed] = []
     bad: list[tuple[int, BadRow]] = []
-    for place, row in enumerate(rows):
+    for place, row in enumerate(in_order):
         if isinstance(row, BadRow):
             bad.append((place, row))
             continue

@@ -94,6 +94,7 @@ class Mapping:
     """A mapping without mistakes. `sha256` names its text, so that a booking says by which mapping it was made."""
 
     file: str
+    text: str
     sha256: str
     format: FormatForm
     into: IntoForm
@@ -122,8 +123,10 @@ def load_mapping(path: Path) -> Mapping:
     problems = [*_words(form, lines), *_time(form, lines), *_columns(form, lines)]
     if problems:
         raise ConfigError(problems)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Mapping(str(path), digest, form.format, form.into, form.time, form.value, form.ticket, lines)
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    text = data.decode("utf-8-sig")
+    return Mapping(str(path), text, digest, form.format, form.into, form.time, form.value, form.ticket, lines)
 
 
 def _words(form: MappingForm, lines: TomlLines) -> list[Problem]:

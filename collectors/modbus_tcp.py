@@ -41,7 +41,7 @@ class _Gate:
             self._part = b""
             return data
         if self._asked is None:
-            pass
+            self.spoiled = True
             return b""
         fault = _misfit(data, *self._asked)
         if fault:
@@ -53,7 +53,7 @@ class _Gate:
     def connection(self, connected: bool) -> None:  # noqa: FBT001 - the library calls it so
         """The other end hung up: a question that is open will not be answered any more."""
         if not connected:
-            pass
+            self.spoiled = True
             if self._asked is not None:
                 self._fail(LineSilent("the connection was closed before the answer came"))
 
@@ -130,7 +130,7 @@ class ModbusTcpLine:
             if not opened:
                 self.close()
         if self._client is None:
-            raise LineSilent(f"no connection to {self._host} port {self._port} within {timeout_s:g} s")
+            raise LineSilent(f"no connection to {self._host} port {self._port}")
         self._client.ctx.next_tid = self._transaction
         if hasattr(self._client.ctx.transport, "max_size"):
             self._client.ctx.transport.max_size = _RECEIVE_BYTES

@@ -1,6 +1,6 @@
 """Readings that meters publish to an MQTT broker: taken, journaled, and only then acknowledged."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import NamedTuple
 
 from collectors.payloads.emg_v1 import LONGEST_PAYLOAD, Address, Payload, PayloadRefused, read_payload, read_topic
@@ -47,7 +47,7 @@ class MqttCollector:
         """How the connection stands, as a sentence; "" while connected and subscribed."""
         return self._session.trouble
 
-    async def readings(self) -> AsyncIterator[list[Reading]]:
+    async def readings(self) -> AsyncGenerator[list[Reading], None]:
         """Lists of readings for as long as it is iterated. Raises ConfigError when the CA file cannot be used."""
         async with self._session as session:
             while True:
@@ -88,7 +88,9 @@ class MqttCollector:
 
     def _reject(self, message: Message, reason: str) -> None:
         prefix = message.payload[: 4 * PREFIX].decode("utf-8", errors="backslashreplace")[:PREFIX]
-        self._on_rejected(Rejected(message.topic, reason, prefix, message.received_at))
+        # A lone surrogate, which JSON can spell and UTF-8 cannot, must not keep the refusal out of the journal.
+        topic, reason = (text.encode("utf-8", "backslashreplace").decode() for text in (message.topic, reason))
+        self._on_rejected(Rejected(topic, reason, prefix, message.received_at))
 
 
 def _reading(address: Address, fields: Fields, field: str, payload: Payload) -> Reading:

@@ -157,7 +157,7 @@ def _print(site: Site, values: list[LiveValue], pushed: list[tuple[MeteringPoint
     table.add_column("value", justify="right")
     for heading in ("unit", "quality", "meter @ address"):
         table.add_column(heading)
-    table.add_column("time [ms]", justify="right")
+    table.add_column("milliseconds", justify="right")
     for value in values:
         series, reading = value.series, value.reading
         _, point, quantity = split_series(series.key)

@@ -52,15 +52,11 @@ class _Columns(NamedTuple):
     width: int | None
 
 
-def read_rows(path: Path, mapping: Mapping) -> Iterator[Row | BadRow]:
-    """The rows in the order of the file; blank lines are passed over. A record is one line.
+def read_rows(path: Path, content: bytes, mapping: Mapping) -> Iterator[Row | BadRow]:
+    """The rows of a file's `content` in its order; blank lines are passed over. A record is one line.
 
-    Raises ImportRefused when the file cannot be read or its header lacks a column.
+    Raises ImportRefused when its header lacks a column.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
     # Bytes that the encoding does not know stay recognisable, so that they cost their own row only.
     encoding = "utf-8-sig" if mapping.format.encoding.lower().replace("_", "-") in {"utf-8", "utf8"} else None
     text = content.decode(encoding or mapping.format.encoding, errors="surrogateescape")

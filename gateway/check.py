@@ -175,7 +175,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
     """A table of rows; its first column is the key `first` of each."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+        heading = column.replace("_s", " [s]") if column.endswith("_s") else column.replace("_", " ")
+        table.add_column(escape(heading), overflow="fold")
     for row in rows:
         cells = [row[first], *(row[column] for column in columns[1:])]
         texts = ("" if cell is None else ", ".join(cell) if isinstance(cell, list) else str(cell) for cell in cells)

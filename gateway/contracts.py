@@ -1,6 +1,6 @@
 """The contracts between the rooms: what a collector, a sink and a reading store promise."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.domain.readings import Quality, Reading
@@ -12,7 +12,7 @@ class Collector(Protocol):
 
     line: str
 
-    def readings(self) -> AsyncIterator[list[Reading]]:
+    def readings(self) -> AsyncGenerator[list[Reading], None]:
         """Readings in small lists, for as long as it is iterated.
 
         Asking for the next list says that the one before is durable: only then does a collector

@@ -35,12 +35,25 @@ class Subscription:
         if not self.tls_ca:
             return None
         try:
-            return ssl.create_default_context(cafile=self.tls_ca)
+            context = ssl.create_default_context(cafile=self.tls_ca)
         except OSError as error:
             expected = "a file with a CA certificate in PEM form"
             raise ConfigError(
                 [Problem(file=self.tls_ca, line=None, key="tls_ca", found=str(error), expected=expected)]
             ) from error
+        context.sslsocket_class = _ClosedWhenRefused
+        return context
+
+
+class _ClosedWhenRefused(ssl.SSLSocket):
+    """paho-mqtt forgets a socket whose handshake failed: it would stay open until somebody sweeps."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001 - as it is inherited
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 class Message(NamedTuple):

@@ -1,7 +1,5 @@
 """What in a site file contradicts itself: names that lead nowhere, points counted twice, ratios applied twice."""
 
-import ipaddress
-import zoneinfo
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -37,25 +35,6 @@ def _unknown(draft: SiteDraft, table: str, name: str, place: Place) -> Iterator[
 
 
 def _installation(draft: SiteDraft) -> Iterator[Problem]:
-    if draft.site is not None:
-        zone = draft.site.timezone
-        try:
-            zoneinfo.ZoneInfo(zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-            near = closest(zone, zoneinfo.available_timezones())
-            yield draft.lines.problem(("site", "timezone"), shown(zone), 'a time zone such as "Asia/Shanghai"', near)
-    host = draft.api.host
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        yield draft.lines.problem(
-            ("api", "host"),
-            shown(host),
-            "a loopback address (127.0.0.1, ::1 or localhost)",
-            "There are no users yet, so the API serves this machine only; put a proxy with access control before it.",
-        )
     if 3600 % draft.settle.interval_s:
         yield draft.lines.problem(
             ("settle", "interval_s"), shown(draft.settle.interval_s), "a number of seconds that divides one hour"
@@ -96,7 +75,7 @@ def _profiles(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
 
 
 def _meters(draft: SiteDraft) -> Iterator[Problem]:
-    addresses: dict[tuple[str, int], str] = {}
+    addresses: dict[tuple[str, int], Place] = {}
     for place, meter in draft.meters.items():
         yield from _unknown(draft, "line", meter.line, (*place, "line"))
         line, profile = draft.way(meter.line), draft.profiles.get(meter.profile)
@@ -109,11 +88,11 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
         if profile is not None and profile.side != "secondary":
             yield from _ratios(draft, place, meter, profile.side)
         if line is not None and line.kind == "modbus-tcp":
-            other = addresses.setdefault((meter.line, meter.device_address), meter.id)
-            if other != meter.id:
+            other = addresses.setdefault((meter.line, meter.device_address), place)
+            if other != place:
                 yield draft.lines.problem(
                     (*place, "device_address"),
-                    f"{meter.device_address}, which meter {other!r} has on the same line",
+                    f"{meter.device_address}, which meter {draft.meters[other].id!r} has on the same line",
                     f"an address of its own on line {meter.line!r}",
                 )
 
@@ -131,15 +110,17 @@ def _ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iter
 
 
 def _points(draft: SiteDraft) -> Iterator[Problem]:
-    read_at: dict[str, str] = {}
+    read_at: dict[str, Place] = {}
     for place, point in draft.points.items():
         yield from _unknown(draft, "enterprise", point.enterprise, (*place, "enterprise"))
         if point.meter:
             yield from _unknown(draft, "meter", point.meter, (*place, "meter"))
-            other = read_at.setdefault(point.meter, point.id)
-            if other != point.id:
+            other = read_at.setdefault(point.meter, place)
+            if other != place:
                 yield draft.lines.problem(
-                    (*place, "meter"), f"{shown(point.meter)}, which is read at point {other!r}", "a meter of its own"
+                    (*place, "meter"),
+                    f"{shown(point.meter)}, which is read at point {draft.points[other].id!r}",
+                    "a meter of its own",
                 )
         yield from _counted(draft, place, point)
 
@@ -166,6 +147,7 @@ def _counted(draft: SiteDraft, place: Place, point: PointForm) -> Iterator[Probl
 
 def _parents(draft: SiteDraft) -> Iterator[Problem]:
     in_a_circle: set[str] = set()
+    known = set(draft.ids["enterprise"])
     for place, point in draft.points.items():
         here = (*place, "parent")
         parent = draft.point(point.parent)
@@ -179,7 +161,7 @@ def _parents(draft: SiteDraft) -> Iterator[Problem]:
                 yield draft.lines.problem(here, " > ".join([*reversed(chain), point.id]), "a parent that is not below")
             in_a_circle.update(chain)
             continue
-        if parent.enterprise != point.enterprise:
+        if parent.enterprise != point.enterprise and {parent.enterprise, point.enterprise} <= known:
             yield draft.lines.problem(here, f"a point of {parent.enterprise!r}", f"a point of {point.enterprise!r}")
         if parent.carrier != point.carrier:
             yield draft.lines.problem(here, f"a point of {parent.carrier.value}", f"a point of {point.carrier.value}")
@@ -220,13 +202,14 @@ def _accounts(draft: SiteDraft) -> Iterator[Problem]:
 def _account_points(
     draft: SiteDraft, place: Place, account: AccountForm, key: str, names: Sequence[str]
 ) -> Iterator[Problem]:
+    known = set(draft.ids["enterprise"])
     for name in names:
         here = (*place, key)
         yield from _unknown(draft, "point", name, here)
         point = draft.point(name)
         if point is None:
             continue
-        if point.enterprise != account.enterprise:
+        if point.enterprise != account.enterprise and {point.enterprise, account.enterprise} <= known:
             yield draft.lines.problem(
                 here, f"{shown(name)} of {point.enterprise!r}", f"points of {account.enterprise!r}"
             )

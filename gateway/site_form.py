@@ -1,19 +1,42 @@
 """The form of a site file as a person writes it: its tables, their keys, and what each of them means."""
 
+import ipaddress
+import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
+from pydantic_core import PydanticCustomError
 
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.readings import is_identifier
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
-from gateway.toml_form import Form, Number
+from gateway.toml_form import Form, Number, closest
 
 
 def _identifier(text: str) -> str:
     if not is_identifier(text):
         raise ValueError("1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        mend = closest(text, zoneinfo.available_timezones())
+        raise PydanticCustomError("zone", "an IANA time zone", {"mend": mend}) from None
+    return text
+
+
+def _loopback(text: str) -> str:
+    try:
+        local = text == "localhost" or ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        mend = "There are no users yet, so the API serves this machine only; put a proxy with access control before it."
+        raise PydanticCustomError("loopback", "127.0.0.1, ::1 or localhost", {"mend": mend})
     return text
 
 
@@ -26,7 +49,9 @@ class SiteTable(Form):
     """The installation as a whole."""
 
     name: Text = Field(description="the installation's name")
-    timezone: Text = Field(description='the plant\'s time zone, e.g. "Asia/Shanghai"')
+    timezone: Annotated[StrictStr, AfterValidator(_zone)] = Field(
+        description='the plant\'s time zone, e.g. "Asia/Shanghai"'
+    )
     data_dir: Text = Field(description="folder for journal and stores, relative to this file")
     gateway_id: Id = Field(description="name of this gateway in its journal")
 
@@ -46,7 +71,7 @@ class ModbusTcpForm(Form):
     kind: Literal["modbus-tcp"]
     host: Text = Field(description="host name or address of the meter or its converter")
     port: Port = Field(default=502, description="TCP port, 1 to 65535")
-    period_s: Number = Field(default=60, gt=0, le=86400, validate_default=True, description="polling period in seconds")
+    period_s: Number = Field(default=60, ge=0.05, le=86400, validate_default=True, description="polling period in seconds")
     phase_s: Number = Field(default=0, ge=0, validate_default=True, description="seconds after the start of a period")
     timeout_s: Number = Field(
         default=1, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
@@ -133,7 +158,9 @@ class StoreForm(Form):
 class ApiForm(Form):
     """Where the API and its pages are served."""
 
-    host: Text = Field(default="127.0.0.1", description="a loopback address, until there are users")
+    host: Annotated[StrictStr, AfterValidator(_loopback)] = Field(
+        default="127.0.0.1", description="a loopback address, until there are users"
+    )
     port: StrictInt = Field(default=8460, ge=0, le=65535, description="TCP port; 0 = any free one")
 
 

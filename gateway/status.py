@@ -78,7 +78,7 @@ def _as_json(age: PointAge) -> dict[str, object]:
 
 def _print(site: Site, ages: list[PointAge], newest: int, stored: int) -> None:
     table = Table("point", "name", "line", f"newest durable reading ({site.timezone})", "state")
-    table.add_column("age [s]", justify="right")
+    table.add_column("age \\[s]", justify="right")
     for age in ages:
         at = "—" if age.instant is None else iso(age.instant, site.timezone)
         seconds = "—" if age.age_s is None else f"{age.age_s:,.0f}"

@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -125,9 +125,10 @@ def _told(form: type[Form], details: ErrorDetails, at: Place, lines: TomlLines) 
         return lines.problem(
             place, f"the unknown key {str(inner[-1])!r}", f"one of {', '.join(keys)}", closest(inner[-1], keys)
         )
-    mend = ""
+    mend = str(details.get("ctx", {}).get("mend", ""))
     if kind in {"enum", "literal_error"}:
         mend = closest(details["input"], re.findall(r"'([^']+)'", str(details["ctx"]["expected"])))
+        meaning = ""  # the admissible words say it already
     return lines.problem(place, shown(details["input"]), _expected(details["msg"], meaning), mend)
 
 

@@ -95,6 +95,11 @@ class TruthIndex:
             around = slice(bisect_left(times, instant - within_us), bisect_right(times, instant + within_us))
             yield from (answer for answer in self._answers[key][around] if words in answer.words)
 
+    def messages_of(self, wired: SeriesOnWire) -> Iterator[Saying]:
+        """What an MQTT meter said of a series."""
+        said = (self._message(wired, instant) for instant in self.messages(wired.point))
+        return (each for each in said if each is not None)
+
     def _message(self, wired: SeriesOnWire, instant: int) -> Saying | None:
         message = self._publishes.get(wired.point, {}).get(instant)
         if message is None or wired.quantity not in message.values:
@@ -133,7 +138,10 @@ def verdict_on(reading: Mapping[str, Any], index: TruthIndex, within_us: int) ->
     said = index.said(series, instant, within_us)
     if said is not None and same_value(value, said.value) and (not words or words == said.words):
         return None
-    kind, why = _explained(series, instant, value, words, index, within_us)
+    if said is not None and words and words == said.words:
+        kind, why = ALTERED, "the words are right, their value is not"
+    else:
+        kind, why = _explained(series, instant, value, words, index, within_us)
     if said is None and kind == ALTERED:
         kind, why = UNPROVEN, "the meter said nothing at that time"
     truth = "nothing" if said is None else f"{said.value} ({said.words.hex() or 'no words'}) at {said.at}"
@@ -154,24 +162,18 @@ def _explained(
     wired = index.series.get(series)
     if wired is None:
         return ALTERED, "no meter said this"
-    if not wired.port:
-        return _explained_message(series, instant, value, index)
-    for said in index.answers(wired, instant - 60 * within_us, instant + 60 * within_us):
+    if wired.port:
+        sayings = index.answers(wired, instant - 60 * within_us, instant + 60 * within_us)
+    else:
+        sayings = index.messages_of(wired)
+    for said in sayings:
         if same_value(value, said.value) and (not words or words == said.words):
             return TIME_SHIFTED, f"said at {said.at}"
     for answer in index.anyone_said(words, instant, within_us) if words else ():
         return MISATTRIBUTED, f"said by device {answer.device} at port {answer.port}, block {answer.address}"
-    return ALTERED, "no meter said this"
-
-
-def _explained_message(series: str, instant: int, value: float, index: TruthIndex) -> tuple[str, str]:
-    for other in index.messages(index.series[series].point):
-        said = index.said(series, other, 0)
-        if said is not None and same_value(value, said.value):
-            return TIME_SHIFTED, f"said at {other}"
-    for name, wired in index.series.items():
-        said = index.said(name, instant, 0) if name != series and not wired.port else None
-        if said is not None and same_value(value, said.value):
+    for name in index.series if not words else ():
+        other = index.said(name, instant, within_us)
+        if other is not None and same_value(value, other.value):
             return MISATTRIBUTED, f"said by {name}"
     return ALTERED, "no meter said this"
 

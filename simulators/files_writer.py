@@ -4,7 +4,6 @@ import csv
 import io
 import os
 from collections.abc import Collection, Sequence
-from decimal import Decimal
 from pathlib import Path
 
 from gateway.clocks import Clock
@@ -16,7 +15,7 @@ from simulators.truth import TruthLog
 
 # Times are plant time without an offset ("2026-10-05 08:13:20"): the zone is for the mapping to say.
 TICKET_COLUMNS = ("ticket", "time", "plate", "gross_kg", "tare_kg", "net_kg")
-SURVEY_COLUMNS = ("survey", "time", "stock_t")
+SURVEY_COLUMNS = ("survey", "time", "stock_kg")
 
 
 def tickets_csv(tickets: Sequence[Ticket], timezone: str) -> str:
@@ -30,10 +29,8 @@ def tickets_csv(tickets: Sequence[Ticket], timezone: str) -> str:
 
 def surveys_csv(surveys: Sequence[Survey], timezone: str) -> str:
     """Stock surveys as CSV text, one per line."""
-    return _csv(
-        SURVEY_COLUMNS,
-        [(each.number, _local(each.instant, timezone), f"{Decimal(each.stock_kg) / 1000:.3f}") for each in surveys],
-    )
+    rows = [(each.number, _local(each.instant, timezone), each.stock_kg) for each in surveys]
+    return _csv(SURVEY_COLUMNS, rows)
 
 
 def place(folder: Path, name: str, text: str) -> Path:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.readings import is_identifier
@@ -258,6 +259,10 @@ def _wrong_meter(point: LabPoint, at: tuple[str | int, ...], kind: str) -> list[
     if model is None or shown is None or not shown.total or shown.unit not in FINE_PER_UNIT:
         return [(at, point.model or "none", f"a model that shows {point.counts} as a total")]
     return []
+
+
+def _found(error: ErrorDetails) -> str:
+    return "nothing" if error["type"] == "missing" else repr(error["input"])[:80]
 
 
 def _problem(path: Path, line: int | None, key: str, found: str, expected: str) -> Problem:

@@ -112,7 +112,7 @@ _MAG6000 = Model(
 )
 
 _TUF2000 = Model(
-    name="tuf2000",
+    name="tuf_2000",
     title="TUF-2000 ultrasonic flow meter",
     source="TUF-2000 list (1-based 1 flow, 9 positive total, 11 its fraction, 33/35 Cel), low word first; set to m3",
     fields=(
@@ -161,19 +161,19 @@ MODELS: dict[str, Model] = {
         _BW500,
         _TVA,
         Model(
-            name="emg_message_electricity",
+            name="mqtt_electricity",
             title="electricity meter with MQTT",
             source=_BY_MESSAGE,
             fields=(_text("active_energy_import", "kWh", "0.01", 10**10), _text("active_power", "kW", "0.001")),
         ),
         Model(
-            name="emg_message_water",
+            name="mqtt_volume",
             title="water meter with MQTT",
             source=_BY_MESSAGE,
             fields=(_text("volume", "m3", "0.001", 10**11), _text("volume_flow", "m3/h", "0.001")),
         ),
         Model(
-            name="emg_message_gas",
+            name="mqtt_gas",
             title="gas meter with MQTT",
             source=_BY_MESSAGE,
             fields=(_text("volume", "m3", "0.01", 10**10), _text("volume_flow", "m3/h", "0.001")),

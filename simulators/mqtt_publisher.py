@@ -37,7 +37,7 @@ def payload(instant: int, sequence: int, values: dict[str, str]) -> bytes:
 class MqttPublisher:
     """The MQTT meters of one line: each publishes with QoS 1 at every whole period of the clock.
 
-    A broker that is away is waited for; messages made meanwhile are sent when it is back.
+    `version` is "5" or "3.1.1". A broker that is away is waited for; messages made meanwhile are sent when it is back.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class MqttPublisher:
         client_id: str = "emg-simulated-meters",
         username: str = "",
         password: str = "",
+        version: str = "5",
     ) -> None:
         self.published = self.acknowledged = 0
         self._plant, self._points = plant, points
@@ -62,9 +63,8 @@ class MqttPublisher:
         self._waiting: dict[int, tuple[str, int]] = {}
         self._idle = asyncio.Event()  # set whenever the broker has taken over all there is
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5
-        )
+        spoken = MQTTProtocolVersion.MQTTv5 if version == "5" else MQTTProtocolVersion.MQTTv311
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=spoken)
         self._client.suppress_exceptions = True  # an exception in a callback would end the network thread
         self._client.reconnect_delay_set(1, 5)
         self._client.on_publish = self._on_publish

@@ -80,18 +80,25 @@ async def put_on_wire(
     log: TruthLog | None = None,
     host: str = "127.0.0.1",
     broker: tuple[str, int] | None = None,
+    broker_version: str = "5",
     drop: Path | None = None,
     files_since: int | None = None,
 ) -> LabOnTheWire:
     """Start every meter of a plant; returns when all ports are open. Raises OSError where a port is taken.
 
-    `broker` goes before what the lab file says; `drop` holds the lines' folders; `files_since` [us, UTC] is from when tickets are written.
+    `broker` goes before what the lab file says; `drop` holds the folders of the lines; tickets and surveys are
+    written from `files_since` [us, UTC] on, else from now on.
     """
     lab = LabOnTheWire()
     for line in plant.lab.line:
         if line.kind == MODBUS:
-            lab.servers[line.id] = server = _server(plant, line, clock, log, host)
+            lab.servers[line.id] = _server(plant, line, clock, log, host)
+    try:
+        for server in lab.servers.values():
             await server.start()
+    except OSError:
+        await lab.stop()
+        raise
     if log is not None:
         for wired in wiring(plant, lab.ports):
             log.series(wired)
@@ -100,7 +107,14 @@ async def put_on_wire(
             to_host, to_port = broker or (line.host, line.port)
             points = plant.lab.points_on(line.id)
             publisher = MqttPublisher(
-                plant, points, clock=clock, log=log, host=to_host, port=to_port, period_s=line.period_s
+                plant,
+                points,
+                clock=clock,
+                log=log,
+                host=to_host,
+                port=to_port,
+                period_s=line.period_s,
+                version=broker_version,
             )
             lab.publishers[line.id] = publisher
             lab.tasks.append(asyncio.create_task(publisher.run()))

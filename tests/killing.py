@@ -55,19 +55,19 @@ def run_until_killed(
     )
     assert process.stdout is not None
     assert process.stderr is not None
-    output = {process.stdout: bytearray(), process.stderr: bytearray()}
+    said, errors = bytearray(), bytearray()
     started, first_line_at = time.monotonic(), None
     with selectors.DefaultSelector() as selector:
-        for pipe in output:
+        for pipe, kept in ((process.stdout, said), (process.stderr, errors)):
             os.set_blocking(pipe.fileno(), False)
-            selector.register(pipe, selectors.EVENT_READ)
+            selector.register(pipe, selectors.EVENT_READ, kept)
         while selector.get_map():
             for key, _ in selector.select(0.01):
                 piece = os.read(key.fd, 1 << 16)
-                output[key.fileobj].extend(piece)
+                key.data.extend(piece)
                 if not piece:
                     selector.unregister(key.fileobj)
-            said, now = output[process.stdout], time.monotonic()
+            now = time.monotonic()
             if first_line_at is None and b"\n" in said:
                 first_line_at = now
             limit = started + start_limit if first_line_at is None else first_line_at + seconds
@@ -77,8 +77,8 @@ def run_until_killed(
     with process.stdout, process.stderr:
         pass
     return Killed(
-        lines=_whole_lines(output[process.stdout]),
-        errors=output[process.stderr].decode(errors="replace"),
+        lines=_whole_lines(said),
+        errors=errors.decode(errors="replace"),
         returncode=process.returncode,
         seconds=time.monotonic() - (first_line_at or started),
     )

@@ -49,7 +49,7 @@ class Row:
         return self.text("confidence") != "high"
 
 
-class StandardTables:
+class Tables:
     """All tables of one data version; `version` is the SHA-256 over all files."""
 
     def __init__(self, rows: Mapping[str, tuple[Row, ...]], version: str) -> None:
@@ -110,7 +110,7 @@ def cite(row: Row, *, key: str, value: str, unit: str) -> TableRow:
     )
 
 
-def load_tables(folder: Path = FOLDER) -> StandardTables:
+def load_tables(folder: Path = FOLDER) -> Tables:
     """Every table in `folder`. Raises StandardTableError with one sentence per damaged cell."""
     rows: dict[str, tuple[Row, ...]] = {}
     problems: list[Problem] = []
@@ -127,7 +127,7 @@ def load_tables(folder: Path = FOLDER) -> StandardTables:
         problems.extend(_problems(path, layout, rows[name]))
     if problems:
         raise StandardTableError("\n".join(problem.sentence() for problem in problems))
-    return StandardTables(rows, digest.hexdigest())
+    return Tables(rows, digest.hexdigest())
 
 
 def _rows(name: str, content: str) -> Iterator[Row]:

@@ -5,7 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 from analytics.calibration import instrument_statuses
-from analytics.figures import FigureContext, figures_of
+from analytics.context import FigureContext
+from analytics.figures import figures_of
 from analytics.uncertainty import format_figure
 from api.access import Installation, recorded_now
 from api.documents import reading_document

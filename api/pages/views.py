@@ -14,7 +14,6 @@ from api.pages.overview import ShownFigure, overview
 from api.pages.wording import choose_language, words_of
 from api.problems import not_found
 from gateway.domain.periods import iso, period, to_datetime
-from gateway.journal.reader import newest_sequence
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _TEMPLATES = Environment(
@@ -48,7 +47,7 @@ def overview_page(
     name = period_name or to_datetime(here.clock.now(), here.site.timezone).strftime("%Y-%m")
     period(name, here.site.timezone)  # a period that is none is told before anything is computed
     language = choose_language(lang, request.headers.get("accept-language", ""))
-    journal = journal_document(newest_sequence(here.journal_dir), context.readings.cursor())
+    journal = journal_document(here.site, context.readings, context.scope)
     return _page(
         "overview.html",
         request,

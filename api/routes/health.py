@@ -7,7 +7,6 @@ from fastapi import APIRouter, Response
 from api.access import CallerScope, Context, Here
 from api.documents import journal_document
 from api.schemas import HealthDocument, JournalDocument, ReadyDocument
-from gateway.journal.reader import newest_sequence
 from gateway.status import point_ages
 from gateway.stores.opening import open_reading_store
 
@@ -26,7 +25,7 @@ def readyz(here: Here, scope: CallerScope, response: Response) -> ReadyDocument:
     store = open_reading_store(here.site, read_only=True)
     try:
         ages = point_ages(here.site, store, scope, now=here.clock.now())
-        journal = journal_document(newest_sequence(here.journal_dir), store.cursor())
+        journal = journal_document(here.site, store, scope)
     finally:
         store.close()
     known = [age.age_s for age in ages if age.age_s is not None]
@@ -42,6 +41,6 @@ def readyz(here: Here, scope: CallerScope, response: Response) -> ReadyDocument:
 
 
 @router.get("/api/v1/journal", operation_id="journal", tags=["journal"])
-def journal(here: Here, _scope: CallerScope, context: Context) -> JournalDocument:
+def journal(here: Here, context: Context) -> JournalDocument:
     """The newest entry on disk, and how far the reading store has followed."""
-    return journal_document(newest_sequence(here.journal_dir), context.readings.cursor())
+    return journal_document(here.site, context.readings, context.scope)

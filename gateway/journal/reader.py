@@ -1,5 +1,6 @@
 """Reading the journal: entries in their order, checked as they are read, while a writer may be at work."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -27,7 +28,8 @@ def entries(directory: Path, *, after: int = 0) -> Iterator[Entry]:
     """The entries behind sequence number `after`, as many as are whole; ends quietly at an unfinished one.
 
     Starts in the right segment and holds a bounded piece of it. Checks checksum, sequence and the hash that
-    links an entry to the one before. Raises JournalError naming file, sequence and byte offset on damage.
+    links an entry to the one before. The newest entries may be written and not yet durable: who passes them on
+    stops at `Journal.durable_sequence`. Raises JournalError naming file, sequence and byte offset on damage.
     """
     place = _place(directory, after)
     while place is not None:
@@ -56,7 +58,8 @@ def newest_sequence(directory: Path) -> int:
 class _Place:
     """Where reading stands: the segment, the offset in it, and what the next entry must carry."""
 
-    def __init__(self, segment: Segment, last: Frame | None, previous: bytes | None) -> None:
+    def __init__(self, found: list[Segment], segment: Segment, last: Frame | None, previous: bytes | None) -> None:
+        self.found = found  # as last listed
         self.segment = segment
         self.offset = len(MAGIC) if last is None else last.end
         self.expected = segment.first if last is None else last.sequence + 1
@@ -91,23 +94,25 @@ def _place(directory: Path, after: int) -> _Place | None:
         raise JournalError(f"{found[0].path}: the first segment; the one that holds entry {after + 1} is missing")
     segment = holding[-1]
     if segment.first == after + 1:
-        return _Place(segment, None, GENESIS if after == 0 else None)
-    return _Place(segment, find_frame(segment.path, after), None)
+        return _Place(found, segment, None, GENESIS if after == 0 else None)
+    return _Place(found, segment, find_frame(segment.path, after), None)
 
 
 def _go_on(directory: Path, place: _Place) -> _Place | None:
     """Where reading goes on when a segment has no further whole entry; None at the end of the journal."""
-    following = next((s for s in segments(directory) if s.first > place.segment.first), None)
+    if place.segment == place.found[-1]:
+        place.found = segments(directory)
+    # Known before the rest is read: where another segment follows, this one will not grow any more.
+    following = place.found[bisect_right(place.found, place.segment) :][:1]
     rest = rest_of(place.segment.path, place.offset)
     if parse_frame(rest, 0, place.offset) is not None:
         return place  # it grew meanwhile
-    if following is None:
+    if not following:
         if judge_tail(rest) in {Tail.CLEAN, Tail.TORN}:
             return None
         raise place.damage("damage lies")
-    if rest or following.first != place.expected:
-        raise place.damage(
-            "damage lies" if rest else f"the segment ends and the next one begins with {following.first}"
-        )
-    place.segment, place.offset = following, len(MAGIC)
+    (segment,) = following
+    if rest or segment.first != place.expected:
+        raise place.damage("damage lies" if rest else f"the segment ends and the next one begins with {segment.first},")
+    place.segment, place.offset = segment, len(MAGIC)
     return place

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ MAGIC = b"emg-journal 1\n"  # first bytes of every segment; the number is the ve
 GENESIS = bytes(32)  # "previous hash" of entry 1
 SEGMENT_BYTES = 16 * 1024 * 1024
 MAX_PAYLOAD = 16 * 1024 * 1024
-SUFFIX = ".journal"
+_NAME = re.compile(r"[0-9]{20}\.journal")
 
 _HEADER = struct.Struct(">IIQ32s")  # payload length, crc32, sequence, previous hash
 _SEQUENCE = struct.Struct(">Q")
@@ -86,16 +87,18 @@ def parse_frame(data: bytes, at: int, base: int) -> Frame | None:
 
 def segment_name(first: int) -> str:
     """The file name of the segment whose first entry has this sequence number."""
-    return f"{first:020d}{SUFFIX}"
+    return f"{first:020d}.journal"
 
 
 def segments(directory: Path) -> list[Segment]:
     """The segments of a journal in their order; empty when there are none. Raises JournalError."""
     try:
-        found = [Segment(int(path.stem), path) for path in directory.glob("[0-9]*" + SUFFIX) if path.stem.isdecimal()]
+        names = sorted(filter(_NAME.fullmatch, os.listdir(directory)))  # noqa: PTH208 - no path for every other file
+    except FileNotFoundError:
+        return []
     except OSError as error:
         raise JournalError(f"{directory}: cannot be listed: {error.strerror}") from error
-    return sorted(found)
+    return [Segment(int(name[:20]), directory / name) for name in names]
 
 
 def has_magic(path: Path) -> bool:

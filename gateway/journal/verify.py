@@ -239,11 +239,15 @@ def find_journal(path: Path) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Verify the journal named on the command line; print the report; the exit code."""
     parser = argparse.ArgumentParser(
-        prog="verify", description="Check a journal: checksums, sequence numbers, hash chain, counts."
+        prog="emg verify" if __name__ != "__main__" else None,
+        description="Check a journal: checksums, sequence numbers, hash chain, counts.",
     )
     parser.add_argument("directory", metavar="DIR", nargs="?", default=".", help="journal, data folder or site file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    chosen = parser.parse_args(argv)
+    try:
+        chosen = parser.parse_args(argv)
+    except SystemExit as ending:  # after --help, or a word that it does not know
+        return int(ending.code or 0)
     try:
         report = verify_journal(find_journal(Path(chosen.directory)))
     except (CouldNotRunError, OSError) as error:

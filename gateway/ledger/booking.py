@@ -80,7 +80,7 @@ class Booking:
         """The one place where writing meets the scope."""
         owner = str(getattr(fact, kind.owner))
         if not self._scope.allows(owner):
-            raise LedgerError(f"{kind.subject(fact)}: this caller may not write for enterprise {owner}")
+            raise EntryRefused(kind.owner, found=repr(owner), expected="an enterprise that this caller may write for")
 
     def _now(self, kind: Kind[F], fact: F, standing: list[Known[F]]) -> Span:
         columns = kind.table.c

@@ -59,7 +59,8 @@ class Kind(Generic[F]):
 
     def subject(self, fact: F) -> str:
         """What a fact is about, for people: "instrument A-01 of cement-works"."""
-        words = [str(getattr(fact, name)) for name in self.key if name != self.owner]
+        parts = [getattr(fact, name) for name in self.key if name != self.owner]
+        words = [" + ".join(part) if isinstance(part, tuple) else str(part) for part in parts if part]
         whose = str(getattr(fact, self.owner))
         name = self.table.name.replace("_", " ")
         return f"{name} {' '.join(words)} of {whose}" if words else f"{name} {whose}"
@@ -67,8 +68,14 @@ class Kind(Generic[F]):
 
 ENTERPRISES = Kind(Enterprise, schema.enterprise, ("id",), ("id",))
 POINTS = Kind(MeteringPoint, schema.metering_point, ("enterprise", "id"), ("enterprise", "id"))
-# Another conversion row of a carrier that is accounted already changes the account from that day on.
-ACCOUNTS = Kind(Account, schema.account, ("enterprise", "carrier", "conversion"), ("enterprise", "carrier"))
+# An account is known by what it adds up. One more of a carrier that is accounted already is a change of that
+# carrier's accounts, from that day on: it must not count the past a second time.
+ACCOUNTS = Kind(
+    Account,
+    schema.account,
+    ("enterprise", "carrier", "conversion", "plus", "stock"),
+    ("enterprise", "carrier"),
+)
 INSTRUMENTS = Kind(Instrument, schema.instrument, ("enterprise", "id"), ("enterprise", "id"))
 CERTIFICATES = Kind(
     Certificate,

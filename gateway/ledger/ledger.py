@@ -32,6 +32,15 @@ from gateway.ledger.known import Recorded, known
 Writing = Callable[[], AbstractContextManager[Connection]]
 
 
+@contextmanager
+def telling(name: str) -> Iterator[None]:
+    """Turns what the database complains of into a LedgerError that names the ledger."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise LedgerError(f"{name}: {error.orig}") from error
+
+
 class Ledger:
     """Reads and writes of one ledger, each within the caller's scope.
 
@@ -103,7 +112,7 @@ class Ledger:
         """
         if self._writing is None:
             raise LedgerError(f"{self._name} was opened read-only; nothing can be recorded in it")
-        with self._telling(), self._writing() as connection:
+        with telling(self._name), self._writing() as connection:
             yield Booking(connection, scope, self.day_of(entry["recorded_at"]), entry)
 
     def record_enterprise(
@@ -152,12 +161,5 @@ class Ledger:
     def _known(
         self, kind: Kind[F], scope: Scope, as_of: int | None, on: date | None, **equals: str | None
     ) -> list[Recorded[F]]:
-        with self._telling(), self._readers.connect() as connection:
+        with telling(self._name), self._readers.connect() as connection:
             return known(connection, kind, scope, as_of=as_of, on=on, where=equals)
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise LedgerError(f"{self._name}: {error.orig}") from error

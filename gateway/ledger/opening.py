@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, NullPool, Pool, QueuePool, create_eng
 
 from gateway.domain.sites import Site
 from gateway.errors import LedgerError
-from gateway.ledger.ledger import Ledger
+from gateway.ledger.ledger import Ledger, telling
 from gateway.ledger.schema import REVISIONS
 
 FILE = "ledger.db"
@@ -49,6 +49,7 @@ def rehearsal(site: Site) -> Iterator[Ledger]:
     path = (site.data_dir / FILE).absolute()
     with TemporaryDirectory(prefix="emg-") as folder:
         if path.exists():
+            _revision(path, _engine(path, "ro", NullPool))  # refuses here what it would refuse of the copy
             with closing(_connect(path, "ro")) as source, closing(sqlite3.connect(Path(folder) / FILE)) as copy:
                 source.backup(copy)
         yield open_ledger(replace(site, data_dir=Path(folder)), read_only=False)
@@ -65,13 +66,10 @@ def _refuse_unready(path: Path, readers: Engine, site: Site) -> None:
 
 def _revision(path: Path, engine: Engine) -> str:
     """The schema of the file, "" when it has none. Raises LedgerError on one that this software does not know."""
-    try:
-        with engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return ""
-            revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
-    except sqlite3.Error as error:
-        raise LedgerError(f"{path}: not a readable ledger: {error}") from error
+    with telling(str(path)), engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return ""
+        revision = str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
     if revision and revision not in REVISIONS:
         raise LedgerError(
             f"{path}: the ledger was written by newer software (schema {revision}; this one knows up to "
@@ -83,8 +81,11 @@ def _revision(path: Path, engine: Engine) -> str:
 def _bring_up_to_date(path: Path, readers: Engine) -> None:
     if path.exists() and _revision(path, readers) == REVISIONS[-1]:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _writing(path) as connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"{path.parent}: cannot be made: {error.strerror}") from error
+    with telling(str(path)), _writing(path) as connection:
         _migrate(connection)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -120,7 +121,10 @@ def _alone(lock: Path) -> Iterator[None]:
     SQLite before 3.51.3 can damage a WAL file when one connection checkpoints while another writes; here
     a connection is opened, writes, checkpoints and closes before the next one may.
     """
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise LedgerError(f"{lock}: cannot be opened: {error.strerror}") from error
     try:
         deadline = time.monotonic() + WAIT_S
         while not _locked(handle):

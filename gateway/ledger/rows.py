@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -26,15 +27,19 @@ class Stated(NamedTuple):
     valid_from: date | None = None
 
 
-def certificate(row: Cells, site: Site, booking: Booking) -> Stated:
+def certificate(row: Cells, site: Site, booking: Booking) -> Stated:  # noqa: ARG001 - one signature for all four
     """One certificate of one instrument. The file that it came as is remembered by its SHA-256."""
     instrument = row.take("instrument", cells.text, "")
+    owners = _owners(booking, instrument)
+    if instrument and not owners:
+        mend = "Declare its meter in the site file, or import instruments first."
+        row.refuse("instrument", repr(instrument), "the management number of a known instrument", mend)
     performed_on = row.take("performed_on", cells.day, date.min)
     if performed_on > booking.today:
         row.refuse("performed_on", performed_on.isoformat(), f"no day after today, {booking.today.isoformat()}")
     fact = Certificate(
         number=row.take("number", cells.text, ""),
-        enterprise=_enterprise(row, site, booking, instrument),
+        enterprise=_enterprise(row, owners) if owners else "",
         instrument=instrument,
         kind=row.take("kind", cells.word(cells.KINDS), CertificateKind.VERIFICATION),
         laboratory=row.take("laboratory", cells.text, ""),
@@ -55,7 +60,7 @@ def instrument(row: Cells, site: Site, booking: Booking) -> Stated:
     """
     name = row.take("id", cells.text, "")
     valid_from = row.take("valid_from", cells.day, None)
-    enterprise = _enterprise(row, site, booking, name)
+    enterprise = _enterprise(row, _owners(booking, name) or site.enterprises.keys())
     known = _instrument_on(booking, enterprise, name, valid_from or booking.today)
     accuracy_class = row.take("accuracy_class", lambda cell: AccuracyClass(cells.accuracy_class(cell)), None)
     fact = Instrument(
@@ -76,13 +81,13 @@ def instrument(row: Cells, site: Site, booking: Booking) -> Stated:
     return Stated(fact, valid_from)
 
 
-def production(row: Cells, site: Site, booking: Booking) -> Stated:
+def production(row: Cells, site: Site, booking: Booking) -> Stated:  # noqa: ARG001 - one signature for all four
     """What was made of one product in one period."""
     product = row.take("product", cells.text, "")
     whole = row.take("period", cells.period_in(site.timezone), None)
     name_zh, name_en = row.take("name_zh", cells.text, ""), row.take("name_en", cells.text, "")
     fact = Production(
-        enterprise=_enterprise(row, site, booking),
+        enterprise=_enterprise(row, site.enterprises.keys()),
         product=product,
         name_zh=name_zh or name_en or product,
         name_en=name_en or name_zh or product,
@@ -94,11 +99,11 @@ def production(row: Cells, site: Site, booking: Booking) -> Stated:
     return Stated(fact)
 
 
-def output_value(row: Cells, site: Site, booking: Booking) -> Stated:
+def output_value(row: Cells, site: Site, booking: Booking) -> Stated:  # noqa: ARG001 - one signature for all four
     """The output value [10^4CNY] of one period on one price basis."""
     whole = row.take("period", cells.period_in(site.timezone), None)
     fact = OutputValue(
-        enterprise=_enterprise(row, site, booking),
+        enterprise=_enterprise(row, site.enterprises.keys()),
         first_day=_first_day(whole),
         day_after=_day_after(whole),
         amount=row.take("amount_10k_cny", cells.number, Decimal(0)),
@@ -115,17 +120,19 @@ READERS: dict[str, Callable[[Cells, Site, Booking], Stated]] = {
 }
 
 
-def _enterprise(row: Cells, site: Site, booking: Booking, instrument: str = "") -> str:
+def _enterprise(row: Cells, candidates: AbstractSet[str]) -> str:
     """The enterprise that a row names, or the only one that it can mean."""
     if "enterprise" in row:
         return row.take("enterprise", cells.text, "")
-    owners = {known.fact.enterprise for known in booking.known(INSTRUMENTS, id=instrument)} if instrument else set()
-    candidates = owners or set(site.enterprises)
     if len(candidates) == 1:
-        return candidates.pop()
+        return next(iter(candidates))
     mend = "Add the column enterprise (企业)." if candidates else "Declare an enterprise in the site file."
     row.refuse("enterprise", "nothing", f"one of {', '.join(sorted(candidates))}", mend)
     return ""
+
+
+def _owners(booking: Booking, instrument: str) -> AbstractSet[str]:
+    return {known.fact.enterprise for known in booking.known(INSTRUMENTS, id=instrument)} if instrument else set()
 
 
 def _instrument_on(booking: Booking, enterprise: str, name: str, on: date) -> Instrument:

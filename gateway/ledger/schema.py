@@ -7,13 +7,13 @@ notice, and an empty span (`valid_to` = `valid_from`) says that the fact never h
 nothing is ever updated or deleted, which triggers enforce (see migrations).
 """
 
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -61,18 +61,18 @@ class AsText(TypeDecorator[V]):
 
 
 class PointIds(TypeDecorator[tuple[str, ...]]):
-    """Ids of metering points, in order."""
+    """Ids of metering points, in order: a JSON array as text, which every database can compare."""
 
-    impl = JSON
+    impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> list[str]:  # noqa: ANN401, ARG002 - as inherited
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ANN401, ARG002 - as inherited
         """The ids as a JSON array."""
-        return list(value)
+        return json.dumps(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[str, ...]:  # noqa: ANN401, ARG002 - as inherited
         """The ids of a JSON array."""
-        return tuple(value)
+        return tuple(json.loads(value))
 
 
 metadata = MetaData()

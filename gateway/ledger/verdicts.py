@@ -83,7 +83,7 @@ def _verdict(
     if cells.problems:
         return Verdict(line=row.line, outcome=Outcome.REFUSED, problems=tuple(cells.problems))
     subject = kind_of(stated.fact).subject(stated.fact)
-    same = lines[_subject(stated)]
+    same = lines.get(_subject(stated), {row.line: stated})
     others = ", ".join(str(line) for line in same if line != row.line)
     if len({one.fact for one in same.values()}) > 1:
         cells.refuse("(row)", f"{subject}, otherwise on line {others}", "one line for it", "Keep the right one.")

@@ -44,7 +44,9 @@ LAYOUT = Layout(
             quality INTEGER NOT NULL,
             reason TEXT NOT NULL
         ) STRICT""",
-        "CREATE TABLE tally (series INTEGER PRIMARY KEY, readings INTEGER NOT NULL) STRICT",
+        """CREATE TABLE tally (
+            series INTEGER PRIMARY KEY, readings INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL
+        ) STRICT""",
         """CREATE TABLE cursor (
             one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL, witness BLOB NOT NULL
         ) STRICT""",
@@ -58,8 +60,8 @@ _LATEST = """INSERT INTO latest (place, series, instant, value, quality, reason)
     ON CONFLICT (series) DO UPDATE SET place = excluded.place, instant = excluded.instant,
     value = excluded.value, quality = excluded.quality, reason = excluded.reason
     WHERE excluded.instant > latest.instant"""
-_TALLY = """INSERT INTO tally VALUES (?, ?)
-    ON CONFLICT (series) DO UPDATE SET readings = readings + excluded.readings"""
+_TALLY = """INSERT INTO tally VALUES (?, ?, ?, ?) ON CONFLICT (series) DO UPDATE SET
+    readings = readings + excluded.readings, first = min(first, excluded.first), last = max(last, excluded.last)"""
 # CROSS JOIN keeps the days outside: one seek of the index per day, in the order of time.
 _SPAN = """SELECT place, series, instant, value, quality, reason FROM days CROSS JOIN hot ON hot.day = days.day
     WHERE days.day BETWEEN :start / 86400000000 AND :end / 86400000000
@@ -168,7 +170,10 @@ class EmbeddedStore:
             if after_sequence >= cursor:
                 return cursor, []
             names = visible(connection, scope)
-            rows = connection.execute(_TOUCHED, (place_after(after_sequence),)).fetchall()
+            if after_sequence <= 0:  # everything: known without looking at every row
+                rows = connection.execute("SELECT series, first, last FROM tally").fetchall()
+            else:
+                rows = connection.execute(_TOUCHED, (place_after(after_sequence),)).fetchall()
         return cursor, sorted(Touched(names[number], first, last) for number, first, last in rows if number in names)
 
     def series(self, scope: Scope) -> list[str]:
@@ -180,7 +185,8 @@ class EmbeddedStore:
         """How many journaled readings are stored, repeats and MISSING ones included."""
         with self._file.read() as connection:
             names = visible(connection, scope)
-            return sum(readings for number, readings in connection.execute("SELECT * FROM tally") if number in names)
+            tally = connection.execute("SELECT series, readings FROM tally")
+            return sum(readings for number, readings in tally if number in names)
 
     def duplicates(self, scope: Scope) -> int:
         """How many stored readings only repeat, word for word, the one that stands. Looks through the whole file."""
@@ -207,7 +213,7 @@ def _add(connection: sqlite3.Connection, batch: Batch) -> None:
     if batch.rows:
         connection.execute(_DAYS, (batch.rows[0][0], batch.rows[-1][0]))
     connection.executemany(_LATEST, batch.newest.values())
-    connection.executemany(_TALLY, batch.tally.items())
+    connection.executemany(_TALLY, ((number, *extent) for number, extent in batch.tally.items()))
 
 
 def _standing(connection: sqlite3.Connection, name: str, number: int, start: int, end: int) -> list[StoredReading]:

@@ -24,11 +24,11 @@ class Conflict(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one transaction adds: every row, and of each series its newest usable one and its number of rows."""
+    """What one transaction adds: every row, each series' newest usable row, and its [rows, first, last instant]."""
 
     rows: list[Row]
     newest: dict[int, Row]
-    tally: dict[int, int]
+    tally: dict[int, list[int]]
 
 
 def place_after(sequence: int) -> int:
@@ -40,7 +40,7 @@ def batch_of(deliveries: Sequence[Delivery], numbers: Mapping[str, int]) -> Batc
     """The rows of these deliveries. Raises StoreError on a value that would not come back as it went in."""
     rows: list[Row] = []
     newest: dict[int, Row] = {}
-    tally: dict[int, int] = {}
+    tally: dict[int, list[int]] = {}
     for sequence, readings, _ in deliveries:
         if len(readings) >> INDEX_BITS:
             raise StoreError(f"journal entry {sequence} holds {len(readings)} readings; at most {2**INDEX_BITS} fit.")
@@ -54,7 +54,12 @@ def batch_of(deliveries: Sequence[Delivery], numbers: Mapping[str, int]) -> Batc
                 raise StoreError(_refusal(reading, sequence))
             row = (place, number, instant, value, bits, reason)
             rows.append(row)
-            tally[number] = tally.get(number, 0) + 1
+            extent = tally.setdefault(number, [0, instant, instant])
+            extent[0] += 1
+            if instant < extent[1]:
+                extent[1] = instant
+            elif instant > extent[2]:
+                extent[2] = instant
             if not bits & MISSING and (number not in newest or instant > newest[number][2]):
                 newest[number] = row
             place += 1

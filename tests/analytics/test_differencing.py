@@ -274,3 +274,11 @@ def test_tickets_are_booked_in_the_quarter_hour_of_their_instant():
 def test_intervals_lie_side_by_side_on_the_grid():
     result = settled([reading(100, 0), reading(90_000, 5), reading(90_100, 6)])
     assert all(a.end == b.start and a.start % QUARTER == 0 for a, b in pairwise(result.intervals))
+
+
+def test_a_reading_of_a_clock_gone_wrong_makes_no_century_of_missing_intervals():
+    year_1970, now = reading(10, 5, 1), 1_790_000_000
+    result = settled([year_1970, reading(now, 100, 2), reading(now + 900, 130, 3)])
+    assert len(result.intervals) == 2  # the two that the readings of today touch
+    assert sum(i.counts for i in result.intervals) == 30
+    assert [(u.start // S, u.end // S, u.counts) for u in result.unallocated] == [(10, now, 95)]

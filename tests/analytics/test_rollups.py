@@ -38,7 +38,7 @@ def test_a_day_has_as_many_quarter_hours_as_its_zone_says(zone, day, number):
     whole = period(day, zone)
     around = quarters(whole.start - 10 * QUARTER, whole.end + 10 * QUARTER)
     (found,) = roll_up(around, [], spans(By.DAY, whole.start, whole.end, zone))
-    assert (found.label, found.counts, found.energy_coverage, found.reason) == (day, number, 1, "")
+    assert (found.label, found.counts, found.coverage, found.reason) == (day, number, 1, "")
     hours = roll_up(around, [], spans(By.HOUR, whole.start, whole.end, zone))
     assert [hour.counts for hour in hours] == [4] * (number // 4)
 
@@ -75,13 +75,13 @@ def test_what_lies_inside_counts_and_what_lies_across_an_edge_does_not():
     )
     found = total_over(intervals, [inside], day.start, day.end)
     # 94 quarter-hours of one count and the 70 that the register proves
-    assert (found.counts, found.amounts, found.energy_coverage) == (164, 94, 1)
+    assert (found.counts, found.amounts, found.coverage) == (164, 94, 1)
     assert found.time_coverage == Decimal(94) / 96
     assert (found.first_sequence, found.last_sequence, found.reason) == (2, 9, "")
     half = total_over(intervals, [inside], day.start, noon + QUARTER)
     assert (half.counts, half.straddling) == (48, 1)
     assert half.reason.startswith("an amount of 70 counts lies across an edge (2026-10-31T04:00:00+00:00 to ")
-    assert half.energy_coverage == Decimal(48) / 49
+    assert half.coverage == Decimal(48) / 49
 
 
 def test_a_held_fall_makes_the_period_incomplete():
@@ -93,7 +93,7 @@ def test_a_held_fall_makes_the_period_incomplete():
 
 def test_nothing_measured_is_not_zero():
     found = total_over([], [], 0, QUARTER)
-    assert (found.counts, found.energy_coverage, found.reason) == (None, 0, "not all of the period was read")
+    assert (found.counts, found.coverage, found.reason) == (None, 0, "not all of the period was read")
     assert total_over([interval(0, None)], [], 0, QUARTER).counts is None
     assert total_over([interval(0, 0)], [], 0, QUARTER).counts == 0
 

@@ -19,8 +19,10 @@ from analytics.uncertainty import (
     format_figure,
     quotient,
     scaled,
+    shown,
     total,
 )
+from gateway.domain.figures import Figure
 from gateway.domain.instruments import AccuracyClass
 
 
@@ -89,7 +91,7 @@ def test_sums_and_quotients_agree_with_the_uncertainties_package(above, below, a
 
 
 @pytest.mark.parametrize(
-    ("value", "u", "shown"),
+    ("value", "u", "expected"),
     [
         ("1234.5678", "6.2149", ("1,234.6", "6.2")),
         ("1234.5678", "62.149", ("1,235", "62")),
@@ -103,10 +105,22 @@ def test_sums_and_quotients_agree_with_the_uncertainties_package(above, below, a
         (None, None, ("—", "")),
     ],
 )
-def test_digits_follow_the_uncertainty(value, u, shown):
-    assert format_figure(value and Decimal(value), u and Decimal(u)) == shown
+def test_digits_follow_the_uncertainty(value, u, expected):
+    assert shown(value and Decimal(value), u and Decimal(u)) == expected
 
 
 def test_the_expanded_uncertainty_is_twice_the_standard_one():
     assert expanded(Budget({"a": 3.0, "b": 4.0})) == 10
     assert math.isclose(Budget({"a": 3.0, "b": 4.0}).standard, 5.0)
+
+
+def test_a_figure_is_shown_with_its_uncertainty_or_alone():
+    def figure(value, u):
+        return Figure(
+            id="k/e/2026/x", kind="k", enterprise="e", period="2026", key="x", name_zh="", name_en="", unit="kgce",
+            value=value and Decimal(value), expanded_uncertainty=u and Decimal(u),
+        )  # fmt: skip
+
+    assert format_figure(figure("1234.5678", "6.2149")) == "1,234.6 ± 6.2"
+    assert format_figure(figure("1234.5678", None)) == "1,234.57"
+    assert format_figure(figure(None, None)) == "—"

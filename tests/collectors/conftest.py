@@ -1,14 +1,17 @@
-"""A real broker for the tests of this folder."""
+"""A real broker and a site of files lines for the tests of this folder."""
 
+import getpass
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+import gateway.config
 
 
 class Mosquitto:
@@ -24,7 +27,13 @@ class Mosquitto:
 
     def start(self) -> None:
         config = self.folder / "mosquitto.conf"
-        lines = [f"listener {self.port} 127.0.0.1", "persistence true", f"persistence_location {self.folder}/", "log_dest stdout"]
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "persistence true",
+            f"persistence_location {self.folder}/",
+            "log_dest stdout",
+        ]
+        lines.append(f"user {getpass.getuser()}")  # started by root, it would give up its rights and lose its store
         config.write_text("\n".join([*lines, *self.options, ""]), "utf-8")
         with (self.folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen(["mosquitto", "-c", str(config)], stdout=log, stderr=log)
@@ -46,7 +55,7 @@ class Mosquitto:
     def publish(self, topic: str, payload: bytes | str, *options: str, qos: int = 1) -> None:
         """With mosquitto_pub: a foreign publisher. Returns when the broker has acknowledged."""
         data = payload.encode() if isinstance(payload, str) else payload
-        self.run_pub("-t", topic, "-s", "-q", str(qos), *options, data=data)
+        self.run_pub("-t", topic, "-s" if data else "-n", "-q", str(qos), *options, data=data)
 
     def publish_lines(self, topic: str, lines: list[str], *, qos: int = 1) -> None:
         """One message a line, over one connection."""
@@ -64,8 +73,98 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
         pytest.skip("mosquitto and mosquitto_pub are not installed (apt-get install mosquitto mosquitto-clients)")
     folder = tmp_path / "broker"
     folder.mkdir()
-    folder.chmod(0o777)  # started by root, mosquitto gives up its rights before it writes its store
     broker = Mosquitto(folder)
     broker.start()
     yield broker
     broker.stop()
+
+
+SITE = """
+[site]
+name = "Works"
+timezone = "{zone}"
+data_dir = "data"
+gateway_id = "gw"
+
+[[enterprise]]
+id = "works"
+name_zh = "工厂"
+name_en = "Works"
+"""
+
+FILES_POINT = """
+[[line]]
+id = "{line}"
+kind = "files"
+folder = "drop/{line}"
+mapping = "{line}.toml"
+
+[[meter]]
+id = "M-{point}"
+line = "{line}"
+profile = "{profile}"
+
+[[point]]
+id = "{point}"
+enterprise = "works"
+name_zh = "点"
+name_en = "point"
+carrier = "{carrier}"
+level = "enterprise"
+role = "{role}"
+counts = "{counts}"
+meter = "M-{point}"
+"""
+
+QUARTER_HOURS = """
+[format]
+delimiter = ","
+encoding = "utf-8"
+header = true
+
+[into]
+point = "main"
+quantity = "active_energy_import"
+
+[time]
+column = "time"
+formats = ["%Y-%m-%d %H:%M"]
+zone = "Asia/Shanghai"
+label = "start"
+interval_s = 900
+
+[value]
+column = "kWh"
+unit = "kWh"
+decimal_mark = "."
+kind = "interval"
+"""
+
+
+@pytest.fixture
+def files_site(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a site of three files lines: quarter-hours of energy, coal tickets, stock surveys. Returns its file."""
+
+    def write(*, zone: str = "Asia/Shanghai") -> Path:
+        folder = tmp_path / "site"
+        folder.mkdir(exist_ok=True)
+        energy = {
+            "line": "history",
+            "point": "main",
+            "profile": "electricity/interval_energy_csv",
+            "carrier": "electricity",
+        }
+        tickets = {"line": "tickets", "point": "coal-in", "profile": "coal/weighbridge_ticket", "carrier": "coal"}
+        survey = {"line": "survey", "point": "coal-stock", "profile": "coal/stock_survey", "carrier": "coal"}
+        text = SITE.format(zone=zone)
+        text += FILES_POINT.format(**energy, role="input", counts="active_energy_import")
+        text += FILES_POINT.format(**tickets, role="input", counts="mass")
+        text += FILES_POINT.format(**survey, role="stock", counts="stock")
+        (folder / "site.toml").write_text(text, "utf-8")
+        (folder / "history.toml").write_text(QUARTER_HOURS, "utf-8")
+        samples = Path(gateway.config.__file__).parent / "samples"
+        shutil.copy(samples / "coal_tickets.toml", folder / "tickets.toml")
+        shutil.copy(samples / "coal_stock.toml", folder / "survey.toml")
+        return folder / "site.toml"
+
+    return write

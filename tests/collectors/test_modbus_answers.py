@@ -245,7 +245,7 @@ async def test_of_hundreds_of_troubled_requests_none_gets_the_answer_to_another(
         else:
             writer.write(right)
 
-    good = troubled = worst = in_a_row = 0
+    good = troubled = 0
     async with served() as (server, line):
         server.misbehave = trouble
         for _ in range(300):
@@ -253,10 +253,10 @@ async def test_of_hundreds_of_troubled_requests_none_gets_the_answer_to_another(
             try:
                 words = await line.read(device, block(address, 2), 0.01)
             except (LineSilent, LineGarbled):
-                troubled, in_a_row = troubled + 1, in_a_row + 1
+                troubled += 1
                 continue
             assert words == truth(device, address, 2)
-            good, worst, in_a_row = good + 1, max(worst, in_a_row), 0
+            good += 1
         server.misbehave = None
         assert await line.read(1, block(0, 2), LONG_S) == truth(1, 0, 2)  # and when the trouble ends, it ends
     assert good > 50

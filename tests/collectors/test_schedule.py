@@ -1,13 +1,14 @@
 """What the sampling grid and the back-off promise."""
 
 import asyncio
+import time
 from contextlib import aclosing
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collectors.schedule import RESTED, Backoff, Slot, slots
-from gateway.clocks import ReplayClock
+from gateway.clocks import ReplayClock, SystemClock
 
 SECOND = 1_000_000
 T0 = 1_790_000_000 * SECOND  # 2026-09-21T14:13:20Z, 800 s past a quarter-hour
@@ -115,3 +116,17 @@ def test_a_slot_is_due_from_the_end_of_the_wait():
 
 def test_a_clock_set_back_does_not_lengthen_the_patience():
     assert Backoff().after_failure(T0).due(T0 - 86400 * SECOND)
+
+
+async def test_the_machines_clock_set_back_while_waiting_does_not_lengthen_the_wait():
+    class SetBackWhileWaiting(SystemClock):
+        looks = 0
+
+        def now(self) -> int:
+            self.looks += 1
+            return super().now() - (0 if self.looks <= 2 else 30 * 86400 * SECOND)
+
+    clock = SetBackWhileWaiting()
+    started = time.monotonic()
+    await clock.sleep_until(clock.now() + SECOND // 20)
+    assert 0.05 <= time.monotonic() - started < 5

@@ -14,7 +14,7 @@ TABLES = {
         "enterprise", "id", "name_zh", "name_en", "carrier", "level", "role", "counts", "meter", "parent",
     ),
     "account": (
-        "enterprise", "carrier", "conversion", "method", "plus:json", "minus:json", "stock:json",
+        "enterprise", "carrier", "conversion", "method", "plus", "minus", "stock",
         "density?", "density_source", "ncv?", "ncv_source",
     ),
     "instrument": (
@@ -39,7 +39,7 @@ KEYS = {
     "production": ["enterprise", "product", "first_day"],
     "output_value": ["enterprise", "price_basis", "first_day"],
 }
-TYPES = {"": sa.Text, "json": sa.JSON, "date": sa.Date, "boolean": sa.Boolean}  # decimals are text: they stay exact
+TYPES = {"": sa.Text, "date": sa.Date, "boolean": sa.Boolean}  # decimals are text: they stay exact
 
 
 def upgrade() -> None:

@@ -1,0 +1,162 @@
+"""The demo's judge: asks the running gateway over HTTP and holds its answers against the simulator's truth."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import quote, urlencode
+from urllib.request import urlopen
+
+from gateway.domain.periods import Period, period, to_datetime
+from gateway.domain.readings import MICROSECONDS
+from simulators.checking import IntervalComparison, LiveComparison, compare_intervals, compare_live
+from simulators.lab import lab_file
+from simulators.meter import FINE_PER_UNIT
+from simulators.models import MODELS
+from simulators.plant import Plant
+from simulators.truth import TruthRecords, consumption
+
+# An independent statement of GB/T 2589-2020, kgce per kg, kWh, m3 or t; measured calorific values come from the accounts.
+KGCE = {"electricity_equivalent": "0.1229", "diesel": "1.4571", "new_water": "0.2571"}
+KJ_PER_KGCE = Decimal("29307.6")
+TONNES = {"new_water"}  # rows whose unit is the tonne
+YARD_STEP_KG = 20  # the gateway counts tickets in steps of the weighbridge, the simulator in kg
+
+
+class Api:
+    """The gateway's HTTP interface. Every address that was asked is remembered."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.checked: set[str] = set()
+
+    def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - a JSON document
+        """One JSON document. Raises HTTPError on any answer but 200."""
+        with urlopen(f"{self.url}{quote(path, safe='/@:')}?{urlencode(query)}", timeout=60) as answer:  # noqa: S310 - loopback
+            self.checked.add(path if "@" not in path else "/api/v1/figures/{id}/pedigree")
+            return json.load(answer)
+
+    def page(self, path: str, **query: object) -> str:
+        """One page as text."""
+        with urlopen(f"{self.url}{quote(path, safe='/@:')}?{urlencode(query)}", timeout=60) as answer:  # noqa: S310 - loopback
+            self.checked.add(path)
+            return str(answer.read().decode("utf-8"))
+
+    def ready(self) -> dict[str, Any] | None:
+        """The document of /readyz, ready or not; None while nothing answers."""
+        try:
+            found: dict[str, Any] = self.get("/readyz")
+        except HTTPError as error:
+            return dict(json.load(error)) if error.code == 503 else None
+        except OSError:
+            return None
+        return found
+
+
+class LiveSpan(NamedTuple):
+    """From when to when live values are compared [us, UTC]."""
+
+    start: int
+    end: int
+
+
+def check_live(api: Api, plant: Plant, records: TruthRecords, span: LiveSpan) -> LiveComparison:
+    """Every value that came over a wire in the span against what the meter said at that sample."""
+    enterprise = plant.lab.enterprise.id
+    readings = []
+    for point, quantity in plant.series_on_wire():
+        shown = MODELS[point.model].field(quantity)
+        rows = api.get(
+            "/api/v1/readings", enterprise=enterprise, point=point.id, quantity=quantity, start=span.start, end=span.end
+        )
+        for row in rows:
+            if (row["instant_us"] % (900 * MICROSECONDS)) == 0 and shown.total:
+                continue  # a quarter-hour of the load profile, not a value of the wire
+            value = None if row["value"] is None else row["counts"] if shown.total else float(row["value"])
+            readings.append({"series": row["series"], "instant": row["instant_us"], "value": value, "words": ""})
+    return compare_live(readings, records)
+
+
+def check_intervals(api: Api, plant: Plant, *, until: int) -> IntervalComparison:
+    """Every whole quarter-hour of every counting point since the epoch against what really flowed."""
+    intervals = {}
+    for point in plant.lab.point:
+        if point.model:
+            rows = [row for name in _months(plant, until) for row in _quarter_hours(api, plant, point.id, name)]
+            intervals[plant.series(point.id, point.counts)] = rows
+    return compare_intervals(intervals, plant)
+
+
+def check_tickets(api: Api, plant: Plant, *, until: int) -> tuple[int, int]:
+    """(kg of coal received by the gateway's tickets, by the truth) from the epoch until the last whole day."""
+    yard = plant.lab.yard
+    if yard is None:
+        return 0, 0
+    rows = [row for name in _months(plant, until) for row in _quarter_hours(api, plant, yard.tickets, name)]
+    end = max((row["end"] for row in rows if row["end"] <= until), default=plant.epoch)
+    counted = sum(int(row["counts"] or 0) for row in rows if row["end"] <= until) * YARD_STEP_KG
+    return counted, consumption(plant, yard.tickets, "mass", plant.epoch, end).counts
+
+
+def _quarter_hours(api: Api, plant: Plant, point: str, name: str) -> Iterator[dict[str, Any]]:
+    document = api.get("/api/v1/intervals", enterprise=plant.lab.enterprise.id, point=point, period=name)
+    for row in document["intervals"]:
+        if row["covered_s"] * MICROSECONDS == row["end_us"] - row["start_us"]:
+            yield {
+                "start": row["start_us"],
+                "end": row["end_us"],
+                "counts": row["counts"],
+                "edge_counts": row["edge_counts"],
+            }
+
+
+def _months(plant: Plant, until: int) -> list[str]:
+    zone = plant.lab.lab.timezone
+    first, last = to_datetime(plant.epoch, zone), to_datetime(until, zone)
+    count = (last.year - first.year) * 12 + last.month - first.month
+    return [
+        f"{first.year + (first.month - 1 + n) // 12}-{(first.month - 1 + n) % 12 + 1:02d}" for n in range(count + 1)
+    ]
+
+
+def whole_month(plant: Plant, until: int) -> Period:
+    """The newest month that the history holds from beginning to end."""
+    zone = plant.lab.lab.timezone
+    return next(p for name in reversed(_months(plant, until)) if (p := period(name, zone)).end <= until)
+
+
+def true_kgce(plant: Plant, span: Period) -> tuple[Decimal, Decimal]:
+    """(comprehensive energy of the truth [kgce], how far registers that floor may be from it [kgce])."""
+    accounts = tomllib.loads(
+        lab_file(plant.lab.lab.name).with_name(f"{plant.lab.lab.name}_accounts.toml").read_text("utf-8"),
+        parse_float=Decimal,
+    )["account"]
+    total = tolerance = Decimal(0)
+    for account in accounts:
+        (point,) = (point for point in plant.lab.point if point.id in account["plus"])
+        shown = MODELS[point.model].field(point.counts)
+        truth = consumption(plant, point.id, point.counts, span.start, span.end)
+        factor = Decimal(account["ncv"]) / KJ_PER_KGCE if "ncv" in account else Decimal(KGCE[account["conversion"]])
+        kgce_per_unit = factor * Decimal(account.get("density", 1))
+        if shown.unit == "t" and account["conversion"] not in TONNES:
+            kgce_per_unit *= 1000
+        if account["conversion"] in TONNES:
+            kgce_per_unit /= 1000
+        total += Decimal(truth.fine) / FINE_PER_UNIT[shown.unit] * kgce_per_unit
+        tolerance += truth.step * shown.step * kgce_per_unit
+    return total, tolerance
+
+
+def check_pedigrees(api: Api, figures: list[dict[str, Any]]) -> list[str]:
+    """Ids of figures whose pedigree does not end in what it must: readings and instruments for energies."""
+    return [figure["id"] for figure in figures if not _rests_on_readings(api, figure)]
+
+
+def _rests_on_readings(api: Api, figure: dict[str, Any]) -> bool:
+    document = api.get(f"/api/v1/figures/{figure['id']}/pedigree")
+    text = json.dumps(document["tree"])
+    if figure["kind"] in {"calibration_status", "instruments_in_date"}:
+        return '"instrument"' in text
+    return '"digest"' in text and '"certificate"' in text

@@ -1,0 +1,76 @@
+"""A sound site file becomes a site: paths, defaults, series and ratios."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.config import load_site, site_json_schema
+from gateway.domain.sites import AccountMethod, LineKind, MeteringLevel
+from tests.profiles.conftest import SOUND as LAB_PROFILE
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_sound_file_becomes_a_site(site_file: Callable[..., Path]) -> None:
+    path = site_file()
+    site = load_site(path)
+    assert site.data_dir == path.parent / "data"
+    assert (site.timezone, site.gateway_id, site.api_port) == ("Asia/Shanghai", "gw-1", 8460)
+    assert site.lines["hall"].kind is LineKind.MODBUS_TCP
+    assert (site.lines["hall"].port, site.lines["hall"].period_s) == (502, Decimal(10))
+    assert (site.lines["broker"].port, site.lines["broker"].client_id) == (1883, "gw-1-broker")
+    assert site.points["mill"].level is MeteringLevel.EQUIPMENT
+    assert site.accounts[0].method is AccountMethod.METERED
+    assert site.accounts[0].plus == ("main",)
+
+
+def test_every_register_of_a_points_meter_is_a_series(site_file: Callable[..., Path]) -> None:
+    site = load_site(site_file())
+    # 12 registers of the ADW300, 13 of the SDM630, 2 of the gas message.
+    assert len(site.series) == 12 + 13 + 2
+    series = site.series["works/mill/active_energy_import"]
+    assert (series.point, series.meter, series.profile) == ("mill", "E-2", "electricity/eastron_sdm630")
+    assert series.resolution == Decimal("0.01")
+    assert site.counting_series("gas").key == "works/gas/volume"
+    assert list(site.series)[:1] == ["works/main/active_energy_import"]
+
+
+def test_ratios_enter_the_resolution_of_totals_and_the_ratio_of_momentary_values(
+    site_file: Callable[..., Path],
+) -> None:
+    path = site_file(
+        "electricity/acrel_adw300", "electricity/lab_lm3", "device_address = 1", "ct_ratio = 300\npt_ratio = 100"
+    )
+    profile = path.parent / "profiles" / "electricity" / "lab_lm3.toml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(LAB_PROFILE, encoding="utf-8")
+    site = load_site(path)
+    total = site.series["works/main/active_energy_import"]
+    assert total.resolution == Decimal(300)  # 0.01 kWh x 300 x 100
+    assert total.register.resolution == Decimal("0.01")
+    assert site.series["works/main/active_power"].ratio == Decimal(30000)
+
+
+def test_a_files_line_lies_beside_the_site_file(site_file: Callable[..., Path]) -> None:
+    path = site_file('kind = "mqtt"\nhost = "192.0.2.2"', 'kind = "files"\nfolder = "drop"\nmapping = "map.toml"')
+    (path.parent / "map.toml").write_text("", encoding="utf-8")
+    line = load_site(path).lines["broker"]
+    assert (line.folder, line.mapping) == (path.parent / "drop", path.parent / "map.toml")
+
+
+def test_reading_a_site_needs_neither_the_ledger_nor_numpy() -> None:
+    program = (
+        "import sys; import gateway.config, gateway.check; "
+        "print([name for name in ('sqlalchemy', 'numpy', 'pandas', 'pymodbus') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_json_schema_names_every_table_and_refuses_other_keys() -> None:
+    schema = site_json_schema()
+    assert {"site", "enterprise", "line", "meter", "point", "account"} <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
+    assert schema["$defs"]["MeterForm"]["properties"]["ct_ratio"]["type"] == "number"
