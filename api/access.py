@@ -15,6 +15,7 @@ from gateway.domain.periods import iso
 from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import Site
 from gateway.ledger.opening import open_ledger
+from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.opening import open_interval_store, open_reading_store
 
 
@@ -46,12 +47,19 @@ def caller_scope() -> Scope:
     return EVERYTHING
 
 
+def reading_store(here: Annotated[Installation, Depends(installation)]) -> Iterator[EmbeddedStore]:
+    """The reading store, opened read-only for one request and closed after it."""
+    with closing(open_reading_store(here.site, read_only=True)) as store:
+        yield store
+
+
 def figure_context(
-    here: Annotated[Installation, Depends(installation)], scope: Annotated[Scope, Depends(caller_scope)]
+    here: Annotated[Installation, Depends(installation)],
+    scope: Annotated[Scope, Depends(caller_scope)],
+    readings: Annotated[EmbeddedStore, Depends(reading_store)],
 ) -> Iterator[FigureContext]:
     """Stores and ledger, opened read-only for one request and closed after it."""
     with (
-        closing(open_reading_store(here.site, read_only=True)) as readings,
         closing(open_interval_store(here.site, read_only=True)) as intervals,
         closing(open_ledger(here.site, read_only=True)) as ledger,
     ):
@@ -76,4 +84,5 @@ def recorded_now(here: Installation) -> str:
 
 Here = Annotated[Installation, Depends(installation)]
 CallerScope = Annotated[Scope, Depends(caller_scope)]
+Readings = Annotated[EmbeddedStore, Depends(reading_store)]
 Context = Annotated[FigureContext, Depends(figure_context)]

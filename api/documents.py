@@ -15,8 +15,12 @@ from gateway.domain.figures import Figure
 from gateway.domain.intervals import Interval, Unallocated
 from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS, Quality, split_series
+from gateway.domain.scopes import Scope
 from gateway.domain.sites import Series, Site
+from gateway.journal.inbox import waiting_files
+from gateway.journal.reader import newest_sequence
 from gateway.status import PointAge
+from gateway.stores.embedded import EmbeddedStore
 
 
 def quality_name(quality: Quality) -> str:
@@ -77,7 +81,7 @@ def _value_of(reading: StoredReading, series: Series | None) -> tuple[Decimal | 
 
 def interval_document(interval: Interval | Unallocated, resolution: Decimal, timezone: str) -> IntervalDocument:
     """An interval, or an amount that the register proves without a place in time."""
-    placed = isinstance(interval, Interval)
+    placed = interval if isinstance(interval, Interval) else None
     return IntervalDocument(
         start=iso(interval.start, timezone),
         end=iso(interval.end, timezone),
@@ -85,10 +89,10 @@ def interval_document(interval: Interval | Unallocated, resolution: Decimal, tim
         end_us=interval.end,
         value=None if interval.counts is None else plain(interval.counts * resolution),
         counts=interval.counts,
-        quality=quality_name(interval.quality) if placed else "unallocated",
+        quality=quality_name(placed.quality) if placed else "unallocated",
         reason=interval.reason,
-        covered_s=interval.covered_us / MICROSECONDS if placed else 0.0,
-        edge_counts=interval.edge_counts if placed else 0,
+        covered_s=placed.covered_us / MICROSECONDS if placed else 0.0,
+        edge_counts=placed.edge_counts if placed else 0,
         first_sequence=interval.first_sequence,
         last_sequence=interval.last_sequence,
     )

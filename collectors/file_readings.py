@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import date
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.labels import Labels
+from collectors.labels import Contradiction, Labels
 from collectors.mapping import ANYWHERE, MIDNIGHT, Mapping
 from collectors.rows import NOTHING, BadRow, Row, quoted, read_rows
 from collectors.tiling import Placed, declared, judge
@@ -97,7 +97,7 @@ def _place_rows(
 ) -> tuple[list[Placed], list[tuple[int, BadRow]]]:
     """(rows with instant and value, places of the rows that have none), in the declared order of time."""
     in_order = reversed(rows) if mapping.time.order == "newest-first" else rows
-    labels, grid = Labels(mapping), _Grid(mapping, plant_zone)
+    labels, grid, scale = Labels(mapping), _Grid(mapping, plant_zone), _Scale(mapping, series)
     placed: list[Placed] = []
     bad: list[tuple[int, BadRow]] = []
     for place, row in enumerate(in_order):
@@ -107,11 +107,13 @@ def _place_rows(
         try:
             instant = labels.instant(row.label, row.ticket)
             grid.check(instant)
+        except Contradiction as contradiction:
+            raise _refused(path, mapping, [f"line {row.line}: {contradiction}"]) from contradiction
         except (ValueError, OverflowError) as error:
             bad.append((place, BadRow(row.line, str(mapping.time.column), quoted(row.label), str(error))))
             continue
         try:
-            placed.append(Placed(place, row.line, row.label, instant, _value(row.value, mapping, series)))
+            placed.append(Placed(place, row.line, row.label, instant, scale.value(row.value)))
         except (ValueError, OverflowError) as error:
             bad.append((place, BadRow(row.line, str(mapping.value.column), quoted(str(row.value)), str(error))))
     strange = sum(1 for _, row in bad if row.found != NOTHING)
@@ -126,7 +128,7 @@ class _Grid:
     def __init__(self, mapping: Mapping, plant_zone: str) -> None:
         self._span = (mapping.time.interval_s or 0) * MICROSECONDS
         self._zone = mapping.zone.key if mapping.zone else plant_zone
-        self._midnights: dict[date, int] = {}
+        self._day = range(0)  # the day looked at last, from midnight to midnight
         self._offset = 0
         if self._span and mapping.time.first not in {MIDNIGHT, ANYWHERE}:
             first = declared(mapping.time.first, self._zone) or 0
@@ -139,27 +141,38 @@ class _Grid:
             raise ValueError(f"a time on the grid of {seconds} s, {self._offset // MICROSECONDS} s after midnight")
 
     def _after_midnight(self, instant: int) -> int:
-        day = to_datetime(instant, self._zone).date()
-        if day not in self._midnights:
-            self._midnights[day] = midnight(day, self._zone)
-        return instant - self._midnights[day]
+        if instant not in self._day:
+            day = to_datetime(instant, self._zone).date()
+            self._day = range(midnight(day, self._zone), midnight(day + timedelta(days=1), self._zone))
+        return instant - self._day.start
 
 
-def _value(number: Decimal, mapping: Mapping, series: Series) -> int | float:
-    """The register's value, exactly. Raises ValueError with what was expected."""
-    register = series.register
-    exact = convert(number, mapping.value.unit, register.unit)
-    if register.kind not in COUNTED:
-        return float(exact * Fraction(series.ratio) if mapping.value.side == "secondary" else exact)
-    step = (register.resolution if mapping.value.side == "secondary" else series.resolution) or Decimal(1)
-    counts = exact / Fraction(step)
-    if counts.denominator != 1:
-        raise ValueError(f"a multiple of the register's resolution, {step} {register.unit}: nothing is rounded away")
-    if counts < 0:
-        raise ValueError("no negative amount; a reversal is booked as a correction, with its reason")
-    if int(counts) not in _INT64:
-        raise ValueError("a number that an instrument can show")
-    return int(counts)
+class _Scale:
+    """From a number in the mapping's unit to the register's value, exactly."""
+
+    def __init__(self, mapping: Mapping, series: Series) -> None:
+        register = series.register
+        secondary = mapping.value.side == "secondary"
+        self._counted = register.kind in COUNTED
+        self._step = (register.resolution if secondary else series.resolution) or Decimal(1)
+        zero, one = (convert(number, mapping.value.unit, register.unit) for number in (0, 1))
+        unit = Fraction(self._step) if self._counted else 1 / Fraction(series.ratio if secondary else 1)
+        self._slope, self._zero = (one - zero) / unit, zero / unit
+        self._unit = register.unit
+
+    def value(self, number: Decimal) -> int | float:
+        """Counts of the resolution, or a float. Raises ValueError with what was expected, OverflowError."""
+        exact = self._slope * Fraction(number) + self._zero
+        if not self._counted:
+            return float(exact)
+        if exact.denominator != 1:
+            step = f"{self._step} {self._unit}"
+            raise ValueError(f"a multiple of the register's resolution, {step}: nothing is rounded away")
+        if exact < 0:
+            raise ValueError("no negative amount; a reversal is booked as a correction, with its reason")
+        if exact.numerator not in _INT64:
+            raise ValueError("a number that an instrument can show")
+        return exact.numerator
 
 
 def _unreadable(rows: list[Row | BadRow], bad: list[tuple[int, BadRow]]) -> Iterator[str]:

@@ -5,7 +5,7 @@ import re
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from collectors.mapping import SAME_DAY, TWENTY_FOUR, Mapping
+from collectors.mapping import NEXT_DAY, SAME_DAY, TWENTY_FOUR, Mapping
 from collectors.rows import quoted
 from gateway.domain.periods import to_datetime, to_instant
 from gateway.domain.readings import MICROSECONDS
@@ -13,6 +13,10 @@ from gateway.domain.readings import MICROSECONDS
 _MIDNIGHT = time()
 _TWENTY_FOUR = re.compile(r"(?<![\d:])24:00")
 _TICKET_DIGITS = 6
+
+
+class Contradiction(ValueError):
+    """A label that cannot occur if the mapping is right: not a slip of one row."""
 
 
 class Labels:
@@ -31,14 +35,24 @@ class Labels:
         A ticket's microseconds are the last six digits of its number (of its SHA-256 where it has none), so
         that two tickets of one second stay two readings.
         """
-        moment = self._moment(label)
-        instant = to_instant(moment) if moment.tzinfo else self._in_zone(moment)
+        instant = self._end_or_instant(self._moment(label))
+        self._last = max(self._last, instant)
         if ticket:
             if instant % MICROSECONDS:
                 raise ValueError("a time in whole seconds: the rest is made from the ticket's number")
             instant += ticket_microseconds(ticket)
-        self._last = max(self._last, instant)
         return instant - self._span if self._mapping.time.label == "end" else instant
+
+    def _end_or_instant(self, moment: datetime) -> int:
+        if moment.tzinfo:
+            return to_instant(moment)
+        try:
+            return self._in_zone(moment)
+        except ValueError:
+            if self._mapping.time.label != "end":
+                raise
+            # An interval that began before the clocks were set forward may end at the time they skipped to begin with.
+            return self._in_zone(moment - timedelta(microseconds=self._span)) + self._span
 
     def _moment(self, label: str) -> datetime:
         day_end = self._mapping.time.day_end
@@ -46,7 +60,10 @@ class Labels:
         moment = self._parsed(zeroed)
         if moment.time() == _MIDNIGHT:
             if day_end == TWENTY_FOUR and not late:
-                raise ValueError('24:00 at the end of a day, as day_end = "24:00" says')
+                raise Contradiction(
+                    f'the label {quoted(label)} means no end of a day if time.day_end = "24:00": '
+                    f'declare "{SAME_DAY}" or "{NEXT_DAY}", whichever it is.'
+                )
             if late or day_end == SAME_DAY:
                 moment += timedelta(days=1)
         return moment
@@ -69,7 +86,9 @@ class Labels:
         first, second = (to_instant(moment.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
         if first != second and not _exists(first, moment, zone):
             raise ValueError(f"a time that the clocks in {zone.key} have shown: they were set forward over it")
-        return second if first < second and first <= self._last else first
+        # Two intervals never have one label; two tickets may be of one second.
+        passed = first <= self._last if self._span else first < self._last
+        return second if first < second and passed else first
 
 
 def _exists(instant: int, moment: datetime, zone: ZoneInfo) -> bool:

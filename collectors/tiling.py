@@ -15,6 +15,8 @@ from collectors.mapping import ANYWHERE, MIDNIGHT, NEXT_DAY, Mapping
 from gateway.domain.periods import iso, midnight, to_datetime, to_instant
 from gateway.domain.readings import MICROSECONDS
 
+HOUR = 3600 * MICROSECONDS
+
 
 class Placed(NamedTuple):
     """A row with its instant: the start of its interval, or the instant itself [us, UTC].
@@ -63,8 +65,8 @@ def _zone(rows: Sequence[Placed], mapping: Mapping, plant_zone: str) -> tuple[li
     zone, why = mapping.zone, mapping.time.zone_differs
     if zone is None:
         return [], []
-    days: dict[date, int] = {to_datetime(row.instant, plant_zone).date(): row.instant for row in rows}
-    for instant in days.values():
+    hours = {row.instant // HOUR: row.instant for row in rows}  # one look an hour: a difference lasts longer
+    for instant in hours.values():
         here, there = to_datetime(instant, plant_zone), to_datetime(instant, zone.key)
         if here.utcoffset() == there.utcoffset():
             continue

@@ -62,8 +62,9 @@ def read_profile(path: Path, name: str) -> Profile:
 
 def _whole(form: ProfileForm, name: str, lines: TomlLines) -> Iterator[Problem]:
     """Mistakes that concern the profile as a whole."""
-    if form.carrier != name.split("/")[0]:
-        yield lines.problem(("carrier",), shown(str(form.carrier)), f"{name.split('/')[0]!r}, as the folder is called")
+    folder = name.split("/", maxsplit=1)[0]
+    if form.carrier != folder:
+        yield lines.problem(("carrier",), shown(str(form.carrier)), f"{folder!r}, as the folder is called")
     if (form.modbus is None) == (form.wire is None):
         yield lines.problem(
             ("modbus",),

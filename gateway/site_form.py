@@ -71,7 +71,9 @@ class ModbusTcpForm(Form):
     kind: Literal["modbus-tcp"]
     host: Text = Field(description="host name or address of the meter or its converter")
     port: Port = Field(default=502, description="TCP port, 1 to 65535")
-    period_s: Number = Field(default=60, ge=0.05, le=86400, validate_default=True, description="polling period in seconds")
+    period_s: Number = Field(
+        default=60, ge=0.05, le=86400, validate_default=True, description="polling period in seconds"
+    )
     phase_s: Number = Field(default=0, ge=0, validate_default=True, description="seconds after the start of a period")
     timeout_s: Number = Field(
         default=1, gt=0, le=60, validate_default=True, description="seconds that an answer may take"

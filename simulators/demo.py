@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from gateway.domain.readings import MICROSECONDS
 from gateway.errors import GatewayError
 from simulators.broker import running_broker
 from simulators.demo_checks import Api, LiveSpan
-from simulators.demo_folder import hand_over_history, load_state, save_state, write_ledger, write_site
+from simulators.demo_folder import DemoState, hand_over_history, load_state, save_state, write_ledger, write_site
 from simulators.demo_report import Evidence, judge, print_report
 from simulators.lab import load_lab
 from simulators.plant import Plant
@@ -89,7 +89,14 @@ async def _demo(folder: Path, lab_name: str, limit_s: float | None) -> dict[str,
 
 
 async def _live(
-    api: Api, clock: SystemClock, folder: Path, site: Path, plant: Plant, state: Any, limit_s: float | None, say: Any
+    api: Api,
+    clock: SystemClock,
+    folder: Path,
+    site: Path,
+    plant: Plant,
+    state: DemoState,
+    limit_s: float | None,
+    say: Callable[[str], None],
 ) -> LiveSpan:
     """Until every meter was read; then books the ledger, settles, and lets the plant run for its time."""
     began = time.monotonic()

@@ -18,7 +18,7 @@ from simulators.models import MODELS
 from simulators.plant import Plant
 from simulators.truth import TruthRecords, consumption
 
-# An independent statement of GB/T 2589-2020, kgce per kg, kWh, m3 or t; measured calorific values come from the accounts.
+# An independent statement of GB/T 2589-2020, kgce per kg, kWh or t; measured calorific values come from the accounts.
 KGCE = {"electricity_equivalent": "0.1229", "diesel": "1.4571", "new_water": "0.2571"}
 KJ_PER_KGCE = Decimal("29307.6")
 TONNES = {"new_water"}  # rows whose unit is the tonne
@@ -97,7 +97,7 @@ def check_tickets(api: Api, plant: Plant, *, until: int) -> tuple[int, int]:
     rows = [row for name in _months(plant, until) for row in _quarter_hours(api, plant, yard.tickets, name)]
     end = max((row["end"] for row in rows if row["end"] <= until), default=plant.epoch)
     counted = sum(int(row["counts"] or 0) for row in rows if row["end"] <= until) * YARD_STEP_KG
-    return counted, consumption(plant, yard.tickets, "mass", plant.epoch, end).counts
+    return counted, consumption(plant, yard.tickets, "mass", plant.epoch, end).fine // FINE_PER_UNIT["kg"]
 
 
 def _quarter_hours(api: Api, plant: Plant, point: str, name: str) -> Iterator[dict[str, Any]]:

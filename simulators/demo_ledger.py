@@ -18,7 +18,7 @@ COUNTS_PER_TONNE = 3100  # ... at 31.00 kWh/t
 YUAN_PER_TONNE = Decimal(312)
 PRICE_BASES = ("constant-2020", "current")
 INSTRUMENT_COLUMNS = (
-    "id", "name_zh", "name_en", "kind", "accuracy_class", "measuring_range", "place"
+    "id", "name_zh", "name_en", "kind", "accuracy_class", "measuring_range", "place", "valid_from"
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ class LedgerFile(NamedTuple):
 def ledger_files(plant: Plant, first_day: date, day_after: date, today: date) -> list[LedgerFile]:
     """Everything that is known on `today`; production and output value for the days of [first_day, day_after)."""
     declared = files("simulators").joinpath("labs", f"{plant.lab.lab.name}_instruments.csv").read_text("utf-8")
-    instruments = list(csv.DictReader(io.StringIO(declared)))
+    instruments = [row | {"valid_from": first_day.isoformat()} for row in csv.DictReader(io.StringIO(declared))]
     days = [first_day + timedelta(days=n) for n in range((day_after - first_day).days)]
     tonnes = {day: produced(plant, day) for day in days}
     return [

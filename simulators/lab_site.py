@@ -12,7 +12,7 @@ PROFILES = {
     ("mqtt_electricity", "electricity"): "electricity/emg_message_electricity",
     ("siemens_mag6000", "water"): "water/siemens_mag6000",
     ("mqtt_volume", "water"): "water/emg_message_water",
-    ("mqtt_volume", "gas"): "gas/emg_message_gas",
+    ("mqtt_gas", "gas"): "gas/emg_message_gas",
     ("tuf_2000", "oil"): "oil/tuf2000",
     ("siemens_bw500", "coal"): "coal/siemens_bw500",
     ("spirax_tva", "steam"): "steam/spirax_tva",

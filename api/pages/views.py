@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from analytics.figures import resolve
 from analytics.pedigree import unfold
-from api.access import Context, Here, Installation
+from api.access import Context, Here, Installation, Readings
 from api.documents import journal_document
 from api.pages.overview import ShownFigure, overview
 from api.pages.wording import choose_language, words_of
@@ -24,6 +24,7 @@ SYMBOLS = {
     "to_be_confirmed": "待确认",
     "instrument_overdue": "◷",
     "partial_coverage": "◔",
+    "instrument_unverified": "○",
     "uncertainty_unknown": "U?",
     "estimated": "≈",
 }
@@ -35,6 +36,7 @@ def overview_page(
     request: Request,
     here: Here,
     context: Context,
+    readings: Readings,
     enterprise: str = "",
     period_name: Annotated[str, Query(alias="period")] = "",
     lang: Language = None,
@@ -47,7 +49,7 @@ def overview_page(
     name = period_name or to_datetime(here.clock.now(), here.site.timezone).strftime("%Y-%m")
     period(name, here.site.timezone)  # a period that is none is told before anything is computed
     language = choose_language(lang, request.headers.get("accept-language", ""))
-    journal = journal_document(here.site, context.readings, context.scope)
+    journal = journal_document(here.site, readings, context.scope)
     return _page(
         "overview.html",
         request,

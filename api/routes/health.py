@@ -4,11 +4,10 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Response
 
-from api.access import CallerScope, Context, Here
+from api.access import CallerScope, Here, Readings
 from api.documents import journal_document
 from api.schemas import HealthDocument, JournalDocument, ReadyDocument
 from gateway.status import point_ages
-from gateway.stores.opening import open_reading_store
 
 router = APIRouter(tags=["health"])
 
@@ -20,14 +19,10 @@ def healthz() -> HealthDocument:
 
 
 @router.get("/readyz", operation_id="readyz", responses={503: {"model": ReadyDocument}})
-def readyz(here: Here, scope: CallerScope, response: Response) -> ReadyDocument:
+def readyz(here: Here, scope: CallerScope, store: Readings, response: Response) -> ReadyDocument:
     """200 when no point is late, 503 otherwise; the age of the newest durable reading of every point."""
-    store = open_reading_store(here.site, read_only=True)
-    try:
-        ages = point_ages(here.site, store, scope, now=here.clock.now())
-        journal = journal_document(here.site, store, scope)
-    finally:
-        store.close()
+    ages = point_ages(here.site, store, scope, now=here.clock.now())
+    journal = journal_document(here.site, store, scope)
     known = [age.age_s for age in ages if age.age_s is not None]
     late = [age.point.id for age in ages if age.late]
     response.status_code = 503 if late else 200
@@ -41,6 +36,6 @@ def readyz(here: Here, scope: CallerScope, response: Response) -> ReadyDocument:
 
 
 @router.get("/api/v1/journal", operation_id="journal", tags=["journal"])
-def journal(here: Here, context: Context) -> JournalDocument:
+def journal(here: Here, scope: CallerScope, store: Readings) -> JournalDocument:
     """The newest entry on disk, and how far the reading store has followed."""
-    return journal_document(here.site, context.readings, context.scope)
+    return journal_document(here.site, store, scope)

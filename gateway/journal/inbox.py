@@ -80,7 +80,7 @@ def take_in(data_dir: Path, journal: Journal) -> list[Verdict]:
     verdicts = []
     try:
         make_directory(folder / DONE)
-        for path in _waiting(folder):
+        for path in waiting_files(data_dir):
             with suppress(FileNotFoundError):  # whoever submitted it took it back
                 verdicts.append(_take(path, journal))
         for mark in folder.glob(".*.taking"):  # its file was moved, and then the power went
@@ -118,9 +118,9 @@ def verdict_of(path: Path, timeout: float) -> Verdict | None:
         time.sleep(0.05)
 
 
-def _waiting(folder: Path) -> list[Path]:
+def waiting_files(data_dir: Path) -> list[Path]:
     """The files to judge: neither hidden (half written) nor refused before and unchanged since."""
-    found = []
+    folder, found = data_dir / FOLDER, []
     for path in sorted(folder.glob("[!.]*.jsonl")):
         if path.is_file() and not path.is_symlink():
             told = _read_json(path.with_name(_verdict_name(path)))

@@ -1,5 +1,6 @@
 """The shipped profiles hold, and their examples are true when they are worked out without the product."""
 
+import re
 import struct
 from collections.abc import Callable
 from decimal import Decimal
@@ -203,3 +204,10 @@ def test_an_own_profile_must_not_hide_a_shipped_one(tmp_path: Path, profile_file
     profile_file("").rename(tmp_path / "electricity" / "acrel_adw300.toml")
     with pytest.raises(ProfileError, match="the name of a shipped one"):
         load_profile("electricity/acrel_adw300", extra_dir=tmp_path)
+
+
+def test_the_readme_lists_the_shipped_profiles_with_their_basis() -> None:
+    rows = re.findall(
+        r"^\| `(\w+/\w+)` \| .* \| ([\w, ]+) \|$", (SHIPPED / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert dict(rows) == {name: ", ".join(sorted(load_profile(name).basis)) for name in profile_names()}
