@@ -104,6 +104,8 @@ def shown(value: Decimal | None, expanded_uncertainty: Decimal | None) -> tuple[
     """
     if value is None:
         return "—", ""
+    if expanded_uncertainty is None and value == value.to_integral_value():
+        return f"{value.to_integral_value():,f}", "unknown"
     if expanded_uncertainty is None:
         return _grouped(value, min(0, _place_of(value, 6)) if value else 0), "unknown"
     if not expanded_uncertainty:

@@ -34,7 +34,7 @@ def create_app(installation: Installation) -> FastAPI:
     app.state.installation = installation
     problems.install(app)
     # Loopback only, and only under its own names: a foreign page cannot reach it through a rebound name.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "testserver"])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
 
     @app.middleware("http")
     async def _headers(request: Request, call_next: RequestResponseEndpoint) -> Response:

@@ -1,7 +1,9 @@
 """From the domain's words to the documents of the interface: exact decimals as text, instants with offset."""
 
 from decimal import Decimal
+from urllib.parse import quote
 
+from analytics.decimals import plain as exact_text
 from analytics.uncertainty import format_figure
 from api.schemas import (
     FigureDocument,
@@ -108,19 +110,19 @@ def figure_document(figure: Figure) -> FigureDocument:
         key=figure.key,
         name_zh=figure.name_zh,
         name_en=figure.name_en,
-        value=None if figure.value is None else plain(figure.value),
+        value=None if figure.value is None else exact_text(figure.value),
         unit=figure.unit,
-        expanded_uncertainty=None if figure.expanded_uncertainty is None else plain(figure.expanded_uncertainty),
+        expanded_uncertainty=None if figure.expanded_uncertainty is None else exact_text(figure.expanded_uncertainty),
         display=format_figure(figure),
         uncertainty_note=figure.uncertainty_note,
-        coverage=plain(figure.coverage),
-        share_estimated=plain(figure.share_estimated),
+        coverage=exact_text(figure.coverage),
+        share_estimated=exact_text(figure.share_estimated),
         edition=figure.edition,
         method=figure.method,
         sign_convention=figure.sign_convention,
         reason=figure.reason,
         marks=list(figure.marks),
-        pedigree_url=f"/api/v1/figures/{figure.id}/pedigree",
+        pedigree_url=f"/api/v1/figures/{quote(figure.id, safe='/:@')}/pedigree",
     )
 
 

@@ -1,5 +1,6 @@
 """Trouble as RFC 9457 problem documents: what happened, what is safe, what to do."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -7,20 +8,20 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from gateway.errors import GatewayError, LedgerError, StandardTableError, StoreError
+from gateway.errors import GatewayError, LedgerError, StoreError
 
 MEDIA_TYPE = "application/problem+json"
-_STATUS: dict[type[GatewayError], HTTPStatus] = {
-    StoreError: HTTPStatus.SERVICE_UNAVAILABLE,
-    LedgerError: HTTPStatus.CONFLICT,
-    StandardTableError: HTTPStatus.UNPROCESSABLE_ENTITY,
-}
+# What a caller asked for wrongly is told before stores and ledger are asked: what these raise is a source that
+# cannot be read now, and the sentence says how it is made or mended.
+_NOT_READY = (StoreError, LedgerError)
 
 
-def problem(status: int, title: str, detail: str, **more: object) -> JSONResponse:
+def problem(
+    status: int, title: str, detail: str, headers: Mapping[str, str] | None = None, **more: object
+) -> JSONResponse:
     """One problem document."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE)
+    return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def not_found(what: str, key: str) -> HTTPException:
@@ -28,12 +29,20 @@ def not_found(what: str, key: str) -> HTTPException:
     return HTTPException(HTTPStatus.NOT_FOUND, f"there is no {what} {key!r} here")
 
 
+def unfit(sentence: str) -> HTTPException:
+    """422 for a request whose words mean nothing, e.g. a period that is none."""
+    return HTTPException(HTTPStatus.UNPROCESSABLE_ENTITY, sentence)
+
+
 def install(app: FastAPI) -> None:
     """Answer every kind of trouble as a problem document."""
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
-        return problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        title = HTTPStatus(error.status_code).phrase
+        # The router says no more than the title where no route fits.
+        detail = f"{request.method} {request.url.path} is not offered here; /docs lists what is"
+        return problem(error.status_code, title, detail if error.detail == title else error.detail, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -50,9 +59,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(GatewayError)
     async def _gateway(_request: Request, error: GatewayError) -> JSONResponse:
-        status = _STATUS.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
+        ready = not isinstance(error, _NOT_READY)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return problem(status, status.phrase, str(error))
 
-    @app.exception_handler(ValueError)
-    async def _value(_request: Request, error: ValueError) -> JSONResponse:
-        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "The request does not fit", str(error))
+    @app.exception_handler(Exception)
+    async def _unforeseen(_request: Request, _error: Exception) -> JSONResponse:
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return problem(status, status.phrase, "this answer failed; the program's log says why, and nothing is lost")

@@ -81,7 +81,7 @@ def _call(found: tuple[str, str, str], rest: list[str]) -> int:
 def _unknown(words: list[str]) -> int:
     names = [" ".join(command) for command in COMMANDS]
     near = difflib.get_close_matches(" ".join(words[:2]), names, 1) or difflib.get_close_matches(words[0], names, 1)
-    hint = f"; did you mean `emg {near[0]}`?" if near else ""
+    hint = f"; did you mean `emg {near[0]}`?" if near else "."
     print(f"emg: there is no command {words[0]!r}{hint} `emg --help` lists them.", file=sys.stderr)  # noqa: T201
     return 2
 

@@ -18,6 +18,9 @@ from gateway.domain.readings import MICROSECONDS
 from gateway.domain.sites import LineKind
 from gateway.status import PointAge, point_ages
 
+# Momentary values that tell at a glance what flows; every register of every point is at /api/v1/readings/latest.
+RATES = frozenset({"active_power", "volume_flow", "mass_flow", "heat_power"})
+
 
 @dataclass(frozen=True, slots=True)
 class ShownFigure:
@@ -152,7 +155,7 @@ def _live(here: Installation, context: FigureContext, enterprise: str, language:
     for reading in context.readings.latest(context.scope.only(enterprise)):
         document = reading_document(reading, here.site)
         point = here.site.points.get(document.point)
-        if point is None:
+        if point is None or document.quantity not in {point.counts, *RATES}:
             continue
         quantity = QUANTITIES[document.quantity]
         rows.append(

@@ -6,14 +6,13 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analytics.figures import resolve
 from analytics.pedigree import unfold
-from api.access import Context, Here, Installation, Readings
+from api.access import Context, Here, Installation, Readings, figure_named, plant_period
 from api.documents import journal_document
 from api.pages.overview import ShownFigure, overview
 from api.pages.wording import choose_language, words_of
 from api.problems import not_found
-from gateway.domain.periods import iso, period, to_datetime
+from gateway.domain.periods import iso, to_datetime
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 _TEMPLATES = Environment(
@@ -47,7 +46,7 @@ def overview_page(
     if chosen is None:
         raise not_found("enterprise", enterprise)
     name = period_name or to_datetime(here.clock.now(), here.site.timezone).strftime("%Y-%m")
-    period(name, here.site.timezone)  # a period that is none is told before anything is computed
+    plant_period(here, name)  # a period that is none is told before anything is computed
     language = choose_language(lang, request.headers.get("accept-language", ""))
     journal = journal_document(here.site, readings, context.scope)
     return _page(
@@ -66,7 +65,7 @@ def overview_page(
 @router.get("/pedigree/{figure:path}")
 def pedigree_page(request: Request, here: Here, context: Context, figure: str, lang: Language = None) -> HTMLResponse:
     """One figure unfolded: formula, conversion rows, readings, instruments, certificates, parts."""
-    found = resolve(context, figure)
+    found = figure_named(context, figure)
     language = choose_language(lang, request.headers.get("accept-language", ""))
     return _page("pedigree.html", request, here, language, figure=ShownFigure(found), tree=unfold(context, found))
 

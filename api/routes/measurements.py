@@ -5,23 +5,24 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 
 from analytics.rollups import rollup
-from api.access import Context, Here
+from api.access import Context, EnterpriseId, Here, plant_period
 from api.documents import interval_document, plain, reading_document
-from api.problems import not_found
+from api.problems import not_found, unfit
 from api.schemas import ConsumptionDocument, IntervalsDocument, ReadingDocument, RollupDocument
-from gateway.domain.periods import iso, period
+from gateway.domain.instruments import RegisterKind
+from gateway.domain.periods import iso
 from gateway.domain.readings import series_key
 
 router = APIRouter(prefix="/api/v1", tags=["measurements"])
 MOST_READINGS = 100_000
+LAST_INSTANT = 253_402_300_800_000_000  # [us, UTC] the end of the year 9999
 
-EnterpriseId = Annotated[str, Query(description="id of the enterprise", examples=["cement-1"])]
 PointId = Annotated[str, Query(description="id of the metering point", examples=["E-MAIN"])]
 QuantityName = Annotated[str, Query(description="empty = the quantity accounted at the point", examples=["volume"])]
 PeriodName = Annotated[
     str, Query(alias="period", description="YYYY, YYYY-MM or YYYY-MM-DD of plant time", examples=["2026-10"])
 ]
-Instant = Annotated[int, Query(description="microseconds since 1970, UTC")]
+Instant = Annotated[int, Query(description="microseconds since 1970, UTC", ge=0, lt=LAST_INSTANT)]
 
 
 @router.get("/readings/latest", operation_id="latest_readings")
@@ -45,7 +46,7 @@ def readings(
     key = _series(here, enterprise, point, quantity)
     found = context.readings.readings(context.scope.only(enterprise), key, start, end)
     if len(found) > MOST_READINGS:
-        raise ValueError(f"{len(found):,} readings lie in this span; ask for at most {MOST_READINGS:,} at a time")
+        raise unfit(f"{len(found):,} readings lie in this span; ask for at most {MOST_READINGS:,} at a time")
     return [reading_document(reading, here.site) for reading in found]
 
 
@@ -59,8 +60,8 @@ def intervals(
     quantity: QuantityName = "",
 ) -> IntervalsDocument:
     """Settled quarter-hours of one series in a period of plant time, missing ones included."""
-    key = _series(here, enterprise, point, quantity)
-    span = period(name, here.site.timezone)
+    key = _settled_series(here, enterprise, point, quantity)
+    span = plant_period(here, name)
     scope = context.scope.only(enterprise)
     facts = context.intervals.facts(scope, key)
     settled = context.intervals.intervals(scope, key, span.start, span.end)
@@ -86,10 +87,11 @@ def consumption(
     quantity: QuantityName = "",
 ) -> ConsumptionDocument:
     """Consumption of one metering point by hours, days, months or years of plant time."""
-    key = _series(here, enterprise, point, quantity)
+    key = _settled_series(here, enterprise, point, quantity)
+    span = plant_period(here, name)
     scope = context.scope.only(enterprise)
     facts = context.intervals.facts(scope, key)
-    rows = rollup(context.intervals, scope, key, period(name, here.site.timezone), by=by)
+    rows = rollup(context.intervals, scope, key, span, by=by)
     zone = here.site.timezone
     return ConsumptionDocument(
         point=point,
@@ -115,4 +117,14 @@ def _series(here: Here, enterprise: str, point: str, quantity: str) -> str:
     known = here.site.points.get(point)
     if known is None or known.enterprise != enterprise:
         raise not_found("metering point", f"{enterprise}/{point}")
-    return series_key(enterprise, point, quantity or known.counts)
+    key = series_key(enterprise, point, quantity or known.counts)
+    if key not in here.site.series:
+        raise not_found("series", key)
+    return key
+
+
+def _settled_series(here: Here, enterprise: str, point: str, quantity: str) -> str:
+    key = _series(here, enterprise, point, quantity)
+    if here.site.series[key].register.kind is RegisterKind.INSTANTANEOUS:
+        raise unfit(f"{key} is a momentary value; consumption in intervals has only what a register counts")
+    return key

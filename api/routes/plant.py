@@ -6,9 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from analytics.calibration import instrument_statuses
-from api.access import Context, Here, recorded_now
+from api.access import Context, EnterpriseId, Here, recorded_now
 from api.documents import point_document
-from api.routes.measurements import EnterpriseId
 from api.schemas import CertificateDocument, EnterpriseDocument, InstrumentDocument, PointDocument
 from gateway.domain.figures import figure_id
 from gateway.domain.periods import iso, to_datetime

@@ -61,45 +61,30 @@ def test_what_is_not_declared_is_not_guessed(tmp_path: Path, key: str) -> None:
     assert f"Add the key '{key}'" in sentence
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "line", "sentence"),
-    [
-        (
-            'encoding = "utf-8"',
-            'encoding = "utf-88"',
-            "encoding",
-            'format.encoding: found "utf-88"; expected the name of an',
-        ),
-        ('"active_energy_import"', '"active_energy"', "quantity", "Did you mean 'active_energy_"),
-        ('unit = "kWh"', 'unit = "kwh"', "unit", "Did you mean 'kWh'?"),
-        ('unit = "kWh"', 'unit = "m3"', "unit", "found m3, a unit of volume; expected a unit of energy"),
-        ('"Asia/Seoul"', '"Asia/Soul"', "zone", "expected an IANA zone"),
-        ('"Asia/Seoul"', '"in-text"', "formats", "expected %z in every format"),
-        ('"%d/%m/%Y %H:%M"', '"%d/%m/%Y %H:%M%z"', "zone", 'expected "in-text", since a format has %z'),
-        ('"%d/%m/%Y %H:%M"', '"%d/%m %H:%M"', "formats", "expected a strptime format with year, month, day, hour"),
-        (
-            'label = "end"',
-            'label = "start"',
-            "day_end",
-            "expected nothing: how a day's last end is labelled, with label end only",
-        ),
-        ('label = "end"', 'label = "middle"', "label", "'start', 'end' or 'instant'"),
-        ('"00:00-of-same-day"    #', '"00:00"    #', "day_end", "'00:00-of-next-day' or '24:00'"),
-        ('kind = "interval"', 'kind = "cumulative"', "kind", "since the label names the start or end of one"),
-        (
-            "interval_s = 900",
-            'interval_s = 900\nfirst = "noon"',
-            "interval_s",
-            "expected midnight, anywhere, or a local time",
-        ),
-        ("interval_s = 900", 'interval_s = 900\nfirst = "anywhere"', "[time]", "time.label_known_from: found nothing"),
-        ('column = "date"', "column = 1", "column", "expected the column's name, as the header has it"),
-        ('column = "date"', 'column = "Usage_kWh"', "column", "expected another column"),
-        ("header = true", "haeder = true", "haeder", "Did you mean 'header'?"),
-    ],
-)
+MISTAKES = [
+    ('encoding = "utf-8"', 'encoding = "utf-88"', 'format.encoding: found "utf-88"; expected the name of an'),
+    ('"active_energy_import"', '"active_energy"', "Did you mean 'active_energy_"),
+    ('unit = "kWh"', 'unit = "kwh"', "Did you mean 'kWh'?"),
+    ('unit = "kWh"', 'unit = "m3"', "found m3, a unit of volume; expected a unit of energy"),
+    ('"Asia/Seoul"', '"Asia/Soul"', "expected an IANA zone"),
+    ('"Asia/Seoul"', '"in-text"', "expected %z in every format"),
+    ('"%d/%m/%Y %H:%M"', '"%d/%m/%Y %H:%M%z"', 'expected "in-text", since a format has %z'),
+    ('"%d/%m/%Y %H:%M"', '"%d/%m %H:%M"', "expected a strptime format with year, month, day, hour"),
+    ('label = "end"', 'label = "start"', "expected nothing: how a day's last end is labelled, with label end only"),
+    ('label = "end"', 'label = "middle"', "'start', 'end' or 'instant'"),
+    ('day_end = "00:00-of-same-day"', 'day_end = "00:00"', "'00:00-of-next-day' or '24:00'"),
+    ('kind = "interval"', 'kind = "cumulative"', "since the label names the start or end of one"),
+    ("interval_s = 900", 'interval_s = 900\nfirst = "noon"', "expected midnight, anywhere, or a local time"),
+    ("interval_s = 900", 'interval_s = 900\nfirst = "anywhere"', "time.label_known_from: found nothing"),
+    ('column = "date"', "column = 1", "expected the column's name, as the header has it"),
+    ('column = "date"', 'column = "Usage_kWh"', "expected another column"),
+    ("header = true", "haeder = true", "Did you mean 'header'?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "sentence"), MISTAKES)
 def test_a_mistake_is_told_with_its_line_and_what_was_expected(
-    tmp_path: Path, old: str, new: str, line: str, sentence: str
+    tmp_path: Path, old: str, new: str, sentence: str
 ) -> None:
     told = mistakes(tmp_path, old, new)
     assert any(sentence in each for each in told), told

@@ -272,6 +272,20 @@ def test_an_interval_across_the_edge_of_the_span_is_never_counted_beside_its_par
     assert counts(store) == {4: 3, 5: 2, 6: 3, 7: 3}
 
 
+def test_a_withdrawn_interval_stands_in_no_ones_way(store):
+    write(store, [replace(quarter(4, 12), end=8 * QUARTER)], span=(4, 8))
+    assert write(store, [], span=(4, 8), at=200) == 1
+    assert write(store, [quarter(6, 3)], span=(6, 7), at=300) == 1
+    assert counts(store) == {6: 3}
+
+
+def test_an_amount_that_only_touches_the_span_is_left_alone(store):
+    write(store, [], [lump(1, 4, 8), lump(6, 9, 5)], span=(1, 9))
+    assert write(store, [quarter(4, 2), quarter(5, 2)], span=(4, 6), at=200) == 2
+    assert lumps(store) == [(1, 4, 8), (6, 9, 5)]
+    assert lumps(store, 4, 6) == []
+
+
 def test_a_series_that_was_never_described_is_refused(store):
     with pytest.raises(StoreError, match="never described"):
         write(store, [quarter(0, 1, key="cement/new/volume")], span=(0, 1), key="cement/new/volume")

@@ -147,6 +147,7 @@ def test_touched_spans_exactly_what_later_entries_changed(opener, batches, after
         store.deliver(deliveries_of(batches))
         wanted = sorted(Touched(name, min(found), max(found)) for name, found in spans.items())
         assert store.touched(EVERYTHING, after) == (len(batches), wanted)
+        assert store.touched(EVERYTHING, 2**63 - 1) == (len(batches), [])
 
 
 # Ids that look alike: one is the beginning of another, one is empty, one holds what SQL and globs take for more.
