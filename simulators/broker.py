@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,14 @@ from amqtt.broker import Broker
 from gateway.errors import GatewayError
 
 START_S = 10
+
+
+class BrokerKind(StrEnum):
+    """Which broker is wanted."""
+
+    AUTO = "auto"  # mosquitto where it is installed, otherwise amqtt
+    MOSQUITTO = "mosquitto"
+    AMQTT = "amqtt"
 
 
 class RunningBroker(NamedTuple):
@@ -25,12 +34,19 @@ class RunningBroker(NamedTuple):
 
 
 @asynccontextmanager
-async def running_broker(folder: Path) -> AsyncIterator[RunningBroker]:
-    """A broker for as long as the context lasts; mosquitto keeps its sessions in `folder`."""
-    executable = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+async def running_broker(folder: Path, kind: BrokerKind = BrokerKind.AUTO) -> AsyncIterator[RunningBroker]:
+    """A broker for as long as the context lasts; mosquitto has its settings in `folder`. Raises GatewayError."""
+    executable = None if kind is BrokerKind.AMQTT else mosquitto()
+    if kind is BrokerKind.MOSQUITTO and executable is None:
+        raise GatewayError("mosquitto is not installed; install the Debian package mosquitto, or take --broker amqtt")
     opened = _mosquitto(executable, folder) if executable else _amqtt()
     async with opened as broker:
         yield broker
+
+
+def mosquitto() -> str | None:
+    """The mosquitto of this machine; Debian puts it where only root's PATH leads."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 @asynccontextmanager
@@ -38,7 +54,12 @@ async def _mosquitto(executable: str, folder: Path) -> AsyncIterator[RunningBrok
     port = free_port()
     config = _configuration(folder, port)
     process = await asyncio.create_subprocess_exec(
-        executable, "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        executable,
+        "-c",
+        str(config),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is the demo's: its meters publish to the end
     )
     try:
         await _listening(port)
@@ -87,6 +108,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """True if nobody listens on this TCP port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 async def _listening(port: int) -> None:

@@ -1,6 +1,7 @@
 """`emg demo`: a simulated plant and the whole chain, started as a person would, compared with the known truth."""
 
 import asyncio
+import fcntl
 import shutil
 import signal
 import sys
@@ -17,7 +18,7 @@ from gateway.clocks import SystemClock
 from gateway.command_line import print_json, run_app
 from gateway.domain.readings import MICROSECONDS
 from gateway.errors import GatewayError
-from simulators.broker import running_broker
+from simulators.broker import BrokerKind, running_broker
 from simulators.demo_checks import Api, LiveSpan
 from simulators.demo_folder import DemoState, hand_over_history, load_state, save_state, write_ledger, write_site
 from simulators.demo_report import Evidence, judge, print_report
@@ -38,13 +39,19 @@ def demo_command(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object at the end")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="forget the plant of an earlier start")] = False,
     lab: Annotated[str, typer.Option(help="the plant: the name of a lab that comes along")] = "cement",
+    broker: Annotated[BrokerKind, typer.Option(help="which MQTT broker")] = BrokerKind.AUTO,
 ) -> None:
     """Simulate a plant, run the gateway on it, and compare everything with the truth; exit 1 when anything differs."""
     if fresh and (folder / "state.json").is_file():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     limit = seconds or (20.0 if headless else None)
-    report = asyncio.run(_demo(folder.resolve(), lab, limit))
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise GatewayError(f"{folder}: another demo is running there; end it, or choose --dir") from None
+        report = asyncio.run(_demo(folder.resolve(), lab, limit, broker))
     if json:
         print_json(report)
     else:
@@ -53,7 +60,7 @@ def demo_command(
         raise typer.Exit(1)
 
 
-async def _demo(folder: Path, lab_name: str, limit_s: float | None) -> dict[str, Any]:
+async def _demo(folder: Path, lab_name: str, limit_s: float | None, kind: BrokerKind) -> dict[str, Any]:
     say = Console(stderr=True, highlight=False).print
     clock, lab = SystemClock(), load_lab(lab_name)
     state = load_state(folder, now=clock.now(), timezone=lab.lab.timezone)
@@ -63,7 +70,7 @@ async def _demo(folder: Path, lab_name: str, limit_s: float | None) -> dict[str,
     truth_file.unlink(missing_ok=True)  # this run's live values are compared; the past is a function of the epoch
     with TruthLog(truth_file) as log:
         log.lab(plant, lab_name)
-        async with running_broker(folder / "broker") as broker:
+        async with running_broker(folder / "broker", kind) as broker:
             say(f"plant [b]{lab.enterprise.name_en}[/b] on the wire; MQTT broker: {broker.name} on port {broker.port}")
             wire = await put_on_wire(
                 plant,
@@ -83,7 +90,11 @@ async def _demo(folder: Path, lab_name: str, limit_s: float | None) -> dict[str,
                 async with _gateway(site):
                     span = await _live(Api(url), clock, folder, site, plant, state, limit_s, say)
                     evidence = Evidence(folder, plant, state, truth_file, span, handed)
-                    return await asyncio.to_thread(judge, Api(url), evidence)
+                    try:
+                        return await asyncio.to_thread(judge, Api(url), evidence)
+                    except OSError as error:
+                        where = getattr(error, "url", None) or url
+                        raise GatewayError(f"{where}: {error}; the gateway's own messages are above") from error
             finally:
                 await wire.stop()
 

@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
+from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
@@ -11,6 +12,7 @@ from urllib.request import urlopen
 
 from gateway.domain.periods import Period, period, to_datetime
 from gateway.domain.readings import MICROSECONDS
+from gateway.errors import GatewayError
 from simulators.checking import IntervalComparison, LiveComparison, compare_intervals, compare_live
 from simulators.lab import lab_file
 from simulators.meter import FINE_PER_UNIT
@@ -22,6 +24,7 @@ from simulators.truth import TruthRecords, consumption
 KGCE = {"electricity_equivalent": "0.1229", "diesel": "1.4571", "new_water": "0.2571"}
 KJ_PER_KGCE = Decimal("29307.6")
 TONNES = {"new_water"}  # rows whose unit is the tonne
+ANSWER_S = 60  # how long the gateway may think about one question
 YARD_STEP_KG = 20  # the gateway counts tickets in steps of the weighbridge, the simulator in kg
 
 
@@ -33,25 +36,40 @@ class Api:
         self.checked: set[str] = set()
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - a JSON document
-        """One JSON document. Raises HTTPError on any answer but 200."""
-        with urlopen(f"{self.url}{quote(path, safe='/@:')}?{urlencode(query)}", timeout=60) as answer:  # noqa: S310 - loopback
-            self.checked.add(path if "@" not in path else "/api/v1/figures/{id}/pedigree")
-            return json.load(answer)
+        """One JSON document. Raises GatewayError when the gateway refuses or does not answer."""
+        document = json.loads(self._asked(path, query))
+        self.checked.add(path if "@" not in path else "/api/v1/figures/{id}/pedigree")
+        return document
 
     def page(self, path: str, **query: object) -> str:
-        """One page as text."""
-        with urlopen(f"{self.url}{quote(path, safe='/@:')}?{urlencode(query)}", timeout=60) as answer:  # noqa: S310 - loopback
-            self.checked.add(path)
-            return str(answer.read().decode("utf-8"))
+        """One page as text. Raises GatewayError as `get`."""
+        text = self._asked(path, query).decode("utf-8")
+        self.checked.add(path)
+        return text
 
     def ready(self) -> dict[str, Any] | None:
         """The document of /readyz, ready or not; None while nothing answers."""
         try:
-            found: dict[str, Any] = self.get("/readyz")
+            found: dict[str, Any] = json.loads(self._answer("/readyz", {}))
         except HTTPError as error:
             return dict(json.load(error)) if error.code == 503 else None
-        except OSError:
+        except (OSError, HTTPException):
             return None
+        return found
+
+    def _asked(self, path: str, query: dict[str, object]) -> bytes:
+        try:
+            return self._answer(path, query)
+        except HTTPError as error:
+            said = error.read(500).decode("utf-8", "replace")
+            raise GatewayError(f"the gateway answered {error.code} to {error.url}: {said}") from error
+        except (OSError, HTTPException) as error:
+            raise GatewayError(f"the gateway does not answer at {self.url}{path}: {error}") from error
+
+    def _answer(self, path: str, query: dict[str, object]) -> bytes:
+        address = f"{self.url}{quote(path, safe='/@:')}?{urlencode(query)}"
+        with urlopen(address, timeout=ANSWER_S) as answer:  # noqa: S310 - loopback
+            found: bytes = answer.read()
         return found
 
 
@@ -66,7 +84,10 @@ def check_live(api: Api, plant: Plant, records: TruthRecords, span: LiveSpan) ->
     """Every value that came over a wire in the span against what the meter said at that sample."""
     enterprise = plant.lab.enterprise.id
     readings = []
+    known = {row["series"] for row in api.get("/api/v1/readings/latest", enterprise=enterprise)}
     for point, quantity in plant.series_on_wire():
+        if plant.series(point.id, quantity) not in known:
+            continue  # the meter shows more than its profile reads
         shown = MODELS[point.model].field(quantity)
         rows = api.get(
             "/api/v1/readings", enterprise=enterprise, point=point.id, quantity=quantity, start=span.start, end=span.end
