@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from http.client import HTTPException
 from typing import Any, NamedTuple
@@ -80,14 +80,18 @@ class LiveSpan(NamedTuple):
     end: int
 
 
-def check_live(api: Api, plant: Plant, records: TruthRecords, span: LiveSpan) -> LiveComparison:
-    """Every value that came over a wire in the span against what the meter said at that sample."""
+def check_live(
+    api: Api, plant: Plant, records: TruthRecords, span: LiveSpan, *, read: Collection[str]
+) -> LiveComparison:
+    """Every value that came over a wire in the span against what the meter said at that sample.
+
+    `read` = the series of the site file: a meter shows more than its profile reads.
+    """
     enterprise = plant.lab.enterprise.id
     readings = []
-    known = {row["series"] for row in api.get("/api/v1/readings/latest", enterprise=enterprise)}
     for point, quantity in plant.series_on_wire():
-        if plant.series(point.id, quantity) not in known:
-            continue  # the meter shows more than its profile reads
+        if plant.series(point.id, quantity) not in read:
+            continue
         shown = MODELS[point.model].field(quantity)
         rows = api.get(
             "/api/v1/readings", enterprise=enterprise, point=point.id, quantity=quantity, start=span.start, end=span.end

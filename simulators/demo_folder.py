@@ -1,16 +1,21 @@
 """The demo's folder: what it must remember between two starts, and the files it writes for `emg`."""
 
+import hashlib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from gateway.domain.periods import midnight, to_datetime
 from gateway.domain.readings import MICROSECONDS, Reading
+from gateway.errors import GatewayError
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.inbox import submit
-from simulators.broker import RunningBroker, free_port
+from simulators.broker import RunningBroker, free_port, is_free
 from simulators.demo_ledger import ledger_files
+from simulators.demo_process import LOCK
+from simulators.lab import Lab
 from simulators.lab_site import mapping_texts, site_text
 from simulators.load_shapes import QUARTER_S
 from simulators.models import MODELS
@@ -19,6 +24,7 @@ from simulators.plant import Plant, reading_at
 HISTORY_DAYS = 35  # at least; it reaches back to the first of a month, so that one month is whole
 QUARTER_US = QUARTER_S * MICROSECONDS
 READINGS_PER_ENTRY = 2000
+STATE = "state.json"
 
 
 @dataclass(slots=True)
@@ -29,23 +35,53 @@ class DemoState:
     installed_on: str  # ISO date of the first start; the certificates are dated from it
     history_until: int  # last quarter-hour boundary that was handed over; 0 = none yet
     api_port: int
+    made_of: str = ""  # digest of the lab: another lab has another past
 
 
-def load_state(folder: Path, *, now: int, timezone: str) -> DemoState:
-    """The state of an earlier start, or that of a first one."""
-    path = folder / "state.json"
-    if path.is_file():
-        return DemoState(**json.loads(path.read_text("utf-8")))
-    today = to_datetime(now, timezone).date()
-    first = (today - timedelta(days=HISTORY_DAYS)).replace(day=1)
-    return DemoState(midnight(first, timezone), today.isoformat(), 0, free_port())
+def load_state(folder: Path, lab: Lab, *, now: int) -> DemoState:
+    """The state of an earlier start, or that of a first one. Raises GatewayError where the folder is another's."""
+    path, timezone = folder / STATE, lab.lab.timezone
+    made_of = hashlib.sha256(lab.model_dump_json().encode()).hexdigest()
+    if not path.is_file():
+        strangers = sorted(each.name for each in folder.iterdir() if each.name != LOCK)
+        if strangers:
+            raise GatewayError(
+                f"{folder} holds {strangers[0]!r} and was not made by the demo; choose an empty folder with --dir"
+            )
+        today = to_datetime(now, timezone).date()
+        first = (today - timedelta(days=HISTORY_DAYS)).replace(day=1)
+        state = DemoState(midnight(first, timezone), today.isoformat(), 0, free_port(), made_of)
+        save_state(folder, state)
+        return state
+    try:
+        state = DemoState(**json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
+        raise GatewayError(f"{path}: not what this version of the demo writes ({error}); start with --fresh") from error
+    if state.made_of != made_of:
+        raise GatewayError(
+            f"{folder} holds the past of another plant than lab {lab.lab.name!r} as it is now: its registers would "
+            "contradict each other; start with --fresh, or choose another folder with --dir"
+        )
+    if not is_free(state.api_port):
+        state.api_port = free_port()
+    return state
+
+
+def forget(folder: Path) -> None:
+    """Empty a folder that the demo made; any other stays as it is."""
+    if (folder / STATE).is_file():
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
 
 
 def save_state(folder: Path, state: DemoState) -> None:
     """Write the state whole."""
-    beside = folder / "state.json.part"
+    beside = folder / f"{STATE}.part"
     beside.write_text(json.dumps(asdict(state)) + "\n", "utf-8")
-    beside.rename(folder / "state.json")
+    beside.rename(folder / STATE)
 
 
 def write_site(folder: Path, plant: Plant, state: DemoState, ports: dict[str, int], broker: RunningBroker) -> Path:

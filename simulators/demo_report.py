@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from gateway.command_line import console
+from gateway.config import load_site
 from gateway.domain.periods import to_datetime
 from simulators.demo_checks import (
     Api,
@@ -42,7 +43,8 @@ class Evidence(NamedTuple):
 def judge(api: Api, evidence: Evidence) -> dict[str, Any]:
     """Compare everything and say whether all of it agrees (`ok`)."""
     plant, enterprise = evidence.plant, evidence.plant.lab.enterprise.id
-    live = check_live(api, plant, read_truth(evidence.truth_file), evidence.span)
+    read = load_site(evidence.folder / "site.toml").series
+    live = check_live(api, plant, read_truth(evidence.truth_file), evidence.span, read=read)
     intervals = check_intervals(api, plant, until=evidence.state.history_until)
     tickets = check_tickets(api, plant, until=evidence.state.history_until)
     points = api.get("/api/v1/points", enterprise=enterprise)

@@ -1,5 +1,6 @@
 """What flows past a metering point: amounts per quarter-hour in whole fine units (mWh, mL, g), even within each."""
 
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
@@ -36,6 +37,7 @@ class Accumulated:
         if rest:
             raise ValueError(f"an epoch is a whole number of steps of {step_s} s since 1970 UTC, not {epoch} us")
         self._sums = [0]
+        self._growing = threading.Lock()
 
     def amount(self, step: int) -> int:
         """What flows in this step [fine units]."""
@@ -47,8 +49,10 @@ class Accumulated:
         index = step - self._first
         if index < 0:
             raise ValueError(f"instant {instant} us lies before the epoch")
-        while len(self._sums) < index + 2:
-            self._sums.append(self._sums[-1] + self.amount(self._first + len(self._sums) - 1))
+        if len(self._sums) < index + 2:
+            with self._growing:  # the wire and a comparison ask from different threads
+                while len(self._sums) < index + 2:
+                    self._sums.append(self._sums[-1] + self.amount(self._first + len(self._sums) - 1))
         before = self._sums[index]
         return before + (self._sums[index + 1] - before) * second // self.step_s
 

@@ -8,7 +8,7 @@ from gateway.clocks import ReplayClock
 from gateway.domain.periods import to_instant
 from simulators.files_writer import FilesWriter, place
 from simulators.lab import load_lab
-from simulators.plant import Plant
+from simulators.plant import Plant, booked_at
 from simulators.truth import TruthLog, read_truth
 
 EPOCH = to_instant(datetime(2026, 9, 30, 16, 0, tzinfo=UTC))
@@ -68,6 +68,6 @@ async def test_each_ticket_appears_once_as_the_clock_passes_it(tmp_path):
     assert len(numbers) >= 3
     logged = read_truth(tmp_path / "truth.jsonl").rows
     assert [(instant, value * 20) for _, instant, value in logged] == [
-        (ticket.instant, ticket.net_kg) for ticket in expected[: len(logged)]
+        (booked_at(ticket), ticket.net_kg) for ticket in expected[: len(logged)]
     ]
     assert len(logged) == len(numbers)

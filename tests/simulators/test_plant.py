@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.domain.periods import to_instant
 from gateway.domain.readings import MICROSECONDS
+from simulators.coal_yard import Ticket
 from simulators.lab import load_lab
-from simulators.plant import Plant, history
+from simulators.plant import Plant, booked_at, history
 from simulators.truth import consumption
 
 EPOCH = to_instant(datetime(2026, 9, 30, 16, 0, tzinfo=UTC))  # 1 October in Shanghai
@@ -138,12 +139,16 @@ def test_history_is_what_the_registers_showed():
         assert int.from_bytes(reading.words) == reading.value
 
 
+def test_a_ticket_is_booked_in_its_second_at_the_last_six_digits_of_its_number():
+    assert booked_at(Ticket("T20261124-003", 7 * MICROSECONDS, "A", 30_000, 14_000)) == 7_124_003
+
+
 def test_history_holds_every_ticket_and_survey_once():
     start, end = EPOCH, EPOCH + 3 * DAY
     readings = [reading for step in history(PLANT, start, end) for reading in step]
     tickets = [reading for reading in readings if reading.series == "cement-1/C-TICKETS/mass"]
     assert [(each.instant, each.value * 20) for each in tickets] == [
-        (ticket.instant, ticket.net_kg) for ticket in PLANT.yard.tickets(start, end)
+        (booked_at(ticket), ticket.net_kg) for ticket in PLANT.yard.tickets(start, end)
     ]
     surveys = [reading for reading in readings if reading.series == "cement-1/C-STOCK/stock"]
     assert [each.instant for each in surveys] == [EPOCH, EPOCH + DAY, EPOCH + 2 * DAY]
