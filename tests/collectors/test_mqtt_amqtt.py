@@ -2,7 +2,8 @@
 
 Its limits, read in its source and seen: MQTT 3.1.1 only; a message that was not acknowledged is dropped with its
 connection, or after 5 s, and never comes again; what is published while a client without a name and password is
-away is not kept for it. So it carries a demonstration; a plant has a broker that keeps its word.
+away is not kept for it; a client that comes back before the broker has cleared away its old connection gets no
+messages on the new one. So it carries a demonstration; a plant has a broker that keeps its word.
 """
 
 import asyncio
@@ -23,8 +24,8 @@ TOPIC = "emg/v1/works/north/W1/reading"
 
 
 @pytest_asyncio.fixture
-async def port(caplog: pytest.LogCaptureFixture) -> AsyncIterator[int]:
-    """The port of a running amqtt broker."""
+async def amqtt(caplog: pytest.LogCaptureFixture) -> AsyncIterator[tuple[Broker, int]]:
+    """A running amqtt broker and its port."""
     caplog.set_level(logging.CRITICAL)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -32,7 +33,7 @@ async def port(caplog: pytest.LogCaptureFixture) -> AsyncIterator[int]:
     anonymous = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     broker = Broker({"listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{number}"}}, "plugins": anonymous})
     await broker.start()
-    yield number
+    yield broker, number
     await broker.shutdown()
 
 
@@ -44,6 +45,13 @@ async def publish(port: int, payloads: list[bytes]) -> None:
     await client.disconnect()
 
 
+async def away(broker: Broker, client_id: str) -> None:
+    """Wait until the broker itself has finished with a client's connection."""
+    async with asyncio.timeout(20):
+        while broker.sessions[client_id][0].transitions.state != "disconnected":
+            await asyncio.sleep(0.01)
+
+
 async def some(session: MqttSession, count: int) -> list[Message]:
     found: list[Message] = []
     async with asyncio.timeout(20):
@@ -52,7 +60,10 @@ async def some(session: MqttSession, count: int) -> list[Message]:
     return found
 
 
-async def test_readings_with_qos_1_arrive_in_order_through_two_connections_of_one_session(port: int) -> None:
+async def test_readings_with_qos_1_arrive_in_order_through_two_connections_of_one_session(
+    amqtt: tuple[Broker, int],
+) -> None:
+    broker, port = amqtt
     subscription = Subscription(
         host="127.0.0.1", port=port, client_id="gw", topics=["emg/v1/+/+/+/reading"], version="3.1.1"
     )
@@ -66,3 +77,4 @@ async def test_readings_with_qos_1_arrive_in_order_through_two_connections_of_on
             assert [message.payload for message in messages] == [str(n).encode() for n in range(50)]
             assert {(message.qos, message.retain) for message in messages} == {(1, False)}
             assert all(session.acknowledge(message) for message in messages)
+        await away(broker, "gw")
