@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.decoding import ONE
+from gateway.destinations import journal_settings, sink_settings, store_settings
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.readings import series_key
 from gateway.domain.sites import Account, Enterprise, Line, LineKind, Meter, MeteringPoint, Series, Site
@@ -59,6 +60,9 @@ def _site(draft: SiteDraft, table: SiteTable, path: Path) -> Site:
             for form in draft.accounts.values()
         ),
         series={series.key: series for series in _series(meters, points, draft.profiles)},
+        store=store_settings(draft.store),
+        sinks={form.id: sink_settings(form, table.gateway_id, folder) for form in draft.sinks.values()},
+        journal=journal_settings(draft.journal, draft.witness, table.gateway_id, folder),
         api_host=draft.api.host,
         api_port=draft.api.port,
         interval_s=draft.settle.interval_s,

@@ -9,7 +9,8 @@ GatewayError
 ├─ LineError            the field did not answer rightly; retried with back-off
 │   └─ LineSilent · LineGarbled · LineRefused
 ├─ JournalError         the evidence cannot be written or does not verify; intake stops
-└─ StoreError           a reading store failed; nothing is lost, the journal keeps it
+└─ StoreError           a reading store or sink failed; nothing is lost, the journal keeps it
+    └─ SinkBusy · SinkDenied
 """
 
 from collections.abc import Sequence
@@ -99,3 +100,15 @@ class JournalError(GatewayError):
 
 class StoreError(GatewayError):
     """A reading or interval store failed. Nothing is lost: the journal keeps the readings."""
+
+
+class SinkBusy(StoreError):
+    """The server asks for patience; `retry_after_s` [s] is what it asked for, 0 where it named no time."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class SinkDenied(StoreError):
+    """The server does not let us in (401, 403). Everything is held until somebody mends the credentials."""

@@ -26,6 +26,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from _points(draft)
     yield from _parents(draft)
     yield from _accounts(draft)
+    yield from _sinks(draft)
 
 
 def _unknown(draft: SiteDraft, table: str, name: str, place: Place) -> Iterator[Problem]:
@@ -247,3 +248,9 @@ def _twice(draft: SiteDraft, place: Place, account: AccountForm, counted: dict[s
                 yield draft.lines.problem(
                     (*place, key), f"{shown(name)} and {shown(parent)}, which lies above it", "each flow counted once"
                 )
+
+
+def _sinks(draft: SiteDraft) -> Iterator[Problem]:
+    for place, sink in draft.sinks.items():
+        for index, enterprise in enumerate(sink.enterprises):
+            yield from _unknown(draft, "enterprise", enterprise, (*place, "enterprises", index))

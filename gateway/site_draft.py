@@ -4,6 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from gateway.destination_form import (
+    SINK_FORMS,
+    STORE_FORMS,
+    WITNESS_FORMS,
+    EmbeddedStoreForm,
+    JournalForm,
+    SinkForm,
+    StoreForm,
+    WitnessForm,
+)
 from gateway.errors import Problem
 from gateway.profile import Profile
 from gateway.site_form import (
@@ -18,13 +28,12 @@ from gateway.site_form import (
     SettleForm,
     SiteForm,
     SiteTable,
-    StoreForm,
 )
 from gateway.toml_form import Form, closest, fill, shown
 from gateway.toml_lines import Place, TomlLines
 
 _Form = TypeVar("_Form", bound=Form)
-NAMED = ("enterprise", "line", "meter", "point")  # tables whose elements have an id
+NAMED = ("enterprise", "line", "meter", "point", "sink")  # tables whose elements have an id
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +50,10 @@ class SiteDraft:
     meters: dict[Place, MeterForm] = field(default_factory=dict)
     points: dict[Place, PointForm] = field(default_factory=dict)
     accounts: dict[Place, AccountForm] = field(default_factory=dict)
-    store: StoreForm = field(default_factory=StoreForm)
+    store: StoreForm = field(default_factory=EmbeddedStoreForm)
+    sinks: dict[Place, SinkForm] = field(default_factory=dict)
+    journal: JournalForm = field(default_factory=JournalForm)
+    witness: WitnessForm | None = None
     api: ApiForm = field(default_factory=ApiForm)
     settle: SettleForm = field(default_factory=SettleForm)
     metrology: MetrologyForm = field(default_factory=MetrologyForm)
@@ -74,21 +86,14 @@ def draft_site(document: Mapping[str, Any], lines: TomlLines) -> tuple[SiteDraft
     draft.meters = _all(MeterForm, document, "meter", lines, problems)
     draft.points = _all(PointForm, document, "point", lines, problems)
     draft.accounts = _all(AccountForm, document, "account", lines, problems)
-    for place, element in _elements(document, "line", lines, problems):
-        kind = element.get("kind")
-        form = LINE_FORMS.get(kind) if isinstance(kind, str) else None
-        if form is None:
-            found = "nothing" if kind is None else shown(kind)
-            expected = f"one of {', '.join(LINE_FORMS)}"
-            problems.append(
-                lines.problem((*place, "kind"), found, expected, "" if kind is None else closest(kind, LINE_FORMS))
-            )
-            continue
-        line = _one(form, element, place, lines, problems)
-        if line is not None:
-            draft.ways[place] = line
+    draft.ways = _all_kinds(LINE_FORMS, document, "line", lines, problems)
+    draft.sinks = _all_kinds(SINK_FORMS, document, "sink", lines, problems)
     draft.site = _one(SiteTable, document.get("site", {}), ("site",), lines, problems)
-    draft.store = _one(StoreForm, document.get("store", {}), ("store",), lines, problems) or draft.store
+    store = {"kind": "embedded"} | _table(document, "store")
+    draft.store = _kind(STORE_FORMS, store, ("store",), lines, problems) or draft.store
+    draft.journal = _one(JournalForm, document.get("journal", {}), ("journal",), lines, problems) or draft.journal
+    if "witness" in document:
+        draft.witness = _kind(WITNESS_FORMS, _table(document, "witness"), ("witness",), lines, problems)
     draft.api = _one(ApiForm, document.get("api", {}), ("api",), lines, problems) or draft.api
     draft.settle = _one(SettleForm, document.get("settle", {}), ("settle",), lines, problems) or draft.settle
     draft.metrology = (
@@ -129,6 +134,36 @@ def _all(
         for place, element in _elements(document, key, lines, problems)
     }
     return {place: element for place, element in filled.items() if element is not None}
+
+
+def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A single table; what else stands under its name has no keys and is told as such."""
+    table = document.get(key, {})
+    return table if isinstance(table, dict) else {"kind": table}
+
+
+def _all_kinds(
+    forms: Mapping[str, type[_Form]], document: Mapping[str, Any], key: str, lines: TomlLines, problems: list[Problem]
+) -> dict[Place, _Form]:
+    """As `_all`, where the element's `kind` picks the form."""
+    filled = {
+        place: _kind(forms, element, place, lines, problems)
+        for place, element in _elements(document, key, lines, problems)
+    }
+    return {place: element for place, element in filled.items() if element is not None}
+
+
+def _kind(
+    forms: Mapping[str, type[_Form]], table: Mapping[str, Any], place: Place, lines: TomlLines, problems: list[Problem]
+) -> _Form | None:
+    kind = table.get("kind")
+    form = forms.get(kind) if isinstance(kind, str) else None
+    if form is None:
+        found = "nothing" if kind is None else shown(kind)
+        mend = "" if kind is None else closest(kind, forms)
+        problems.append(lines.problem((*place, "kind"), found, f"one of {', '.join(forms)}", mend))
+        return None
+    return _one(form, table, place, lines, problems)
 
 
 def _one(form: type[_Form], data: object, place: Place, lines: TomlLines, problems: list[Problem]) -> _Form | None:

@@ -1,6 +1,5 @@
 """The form of a site file as a person writes it: its tables, their keys, and what each of them means."""
 
-import ipaddress
 import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -8,16 +7,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
+from gateway.destination_form import (
+    EmbeddedStoreForm,
+    Id,
+    JournalForm,
+    Port,
+    SinkForm,
+    StoreForm,
+    Text,
+    WitnessForm,
+    is_loopback,
+)
 from gateway.domain.carriers import EnergyCarrier
-from gateway.domain.readings import is_identifier
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.toml_form import Form, Number, closest
-
-
-def _identifier(text: str) -> str:
-    if not is_identifier(text):
-        raise ValueError("1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
-    return text
 
 
 def _zone(text: str) -> str:
@@ -30,19 +33,10 @@ def _zone(text: str) -> str:
 
 
 def _loopback(text: str) -> str:
-    try:
-        local = text == "localhost" or ipaddress.ip_address(text).is_loopback
-    except ValueError:
-        local = False
-    if not local:
+    if not is_loopback(text):
         mend = "There are no users yet, so the API serves this machine only; put a proxy with access control before it."
         raise PydanticCustomError("loopback", "127.0.0.1, ::1 or localhost", {"mend": mend})
     return text
-
-
-Id = Annotated[StrictStr, AfterValidator(_identifier)]
-Text = Annotated[StrictStr, Field(min_length=1)]
-Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 
 
 class SiteTable(Form):
@@ -151,12 +145,6 @@ class AccountForm(Form):
     ncv_source: StrictStr = Field(default="", description="where the calorific value comes from")
 
 
-class StoreForm(Form):
-    """Where readings are kept."""
-
-    kind: Literal["embedded"] = Field(default="embedded", description="kind of reading store")
-
-
 class ApiForm(Form):
     """Where the API and its pages are served."""
 
@@ -190,7 +178,10 @@ class SiteForm(Form):
     meter: list[MeterForm] = Field(default_factory=list)
     point: list[PointForm] = Field(default_factory=list)
     account: list[AccountForm] = Field(default_factory=list)
-    store: StoreForm = StoreForm()
+    store: Annotated[StoreForm, Field(discriminator="kind")] = EmbeddedStoreForm()
+    sink: list[Annotated[SinkForm, Field(discriminator="kind")]] = Field(default_factory=list)
+    journal: JournalForm = JournalForm()
+    witness: Annotated[WitnessForm, Field(discriminator="kind")] | None = None
     api: ApiForm = ApiForm()
     settle: SettleForm = SettleForm()
     metrology: MetrologyForm = MetrologyForm()

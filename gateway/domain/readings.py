@@ -17,6 +17,7 @@ class Quality(IntFlag):
     ESTIMATED = 4  # calculated by a declared method where nothing was read
     SUBSTITUTED = 8  # entered by a person or taken from a check meter, with reason and name
     MISSING = 16  # nothing usable was read at this slot; the reason says why
+    CORRECTED = 32  # put in the place of another reading by an approved correction; the other is kept beside it
 
 
 class Reading(NamedTuple):

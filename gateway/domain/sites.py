@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gateway.domain.carriers import EnergyCarrier
+from gateway.domain.destinations import JournalSettings, SinkSettings, StoreSettings
 from gateway.domain.instruments import Register
 from gateway.domain.readings import series_key
 
@@ -165,6 +166,9 @@ class Site:
     points: dict[str, MeteringPoint]  # keyed by point id, unique within the site
     accounts: tuple[Account, ...]
     series: dict[str, Series] = field(default_factory=dict)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    sinks: dict[str, SinkSettings] = field(default_factory=dict)
+    journal: JournalSettings = field(default_factory=JournalSettings)
     api_host: str = "127.0.0.1"
     api_port: int = 8460
     interval_s: int = 900

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from gateway.config import load_site, site_json_schema
+from gateway.destinations import secret_of_sink
 from gateway.domain.sites import AccountMethod, LineKind, MeteringLevel
 from tests.profiles.conftest import SOUND as LAB_PROFILE
 
@@ -74,3 +77,70 @@ def test_the_json_schema_names_every_table_and_refuses_other_keys() -> None:
     assert {"site", "enterprise", "line", "meter", "point", "account"} <= set(schema["properties"])
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["MeterForm"]["properties"]["ct_ratio"]["type"] == "number"
+
+
+DESTINATIONS = """\
+[store]
+kind = "influxdb"
+url = "http://127.0.0.1:8086/"
+database = "emg"
+version = "1"
+
+[journal]
+keep_telemetry_months = 3
+
+[witness]
+kind = "mqtt"
+host = "192.0.2.9"
+
+[[sink]]
+id = "vm"
+kind = "victoriametrics"
+url = "https://metrics.example.org"
+enterprises = ["works"]
+
+[[sink]]
+id = "day-files"
+kind = "files"
+folder = "out"
+format = "line-protocol"
+
+[[sink]]
+id = "ha"
+kind = "mqtt"
+host = "192.0.2.8"
+discovery = "homeassistant"
+
+[api]
+"""
+
+
+def test_store_sinks_and_witness_are_read_as_declared(site_file: Callable[..., Path]) -> None:
+    path = site_file("[api]\n", DESTINATIONS)
+    site = load_site(path)
+    assert site.store.influx is not None
+    assert (site.store.kind, site.store.influx.url, site.store.influx.timeout_s) == (
+        "influxdb",
+        "http://127.0.0.1:8086",
+        10,
+    )
+    vm, files, ha = site.sinks.values()
+    assert vm.influx is not None
+    assert (vm.kind, vm.ack_lag_s, vm.influx.database, vm.enterprises) == ("victoriametrics", 30, "emg", ("works",))
+    assert (files.folder, files.format) == (path.parent / "out", "line-protocol")
+    assert ha.broker is not None
+    assert (ha.broker.client_id, ha.discovery) == (f"{site.gateway_id}-ha", "homeassistant")
+    assert (site.journal.checkpoint_every_s, site.journal.keep_telemetry_months) == (60, 3)
+    assert site.journal.witness is not None
+    assert (site.journal.witness.kind, site.journal.witness.topic) == ("mqtt", "emg/v1/checkpoints")
+
+
+def test_secrets_come_from_the_environment_or_the_secrets_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMG_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "EMG_SINK_DAY_FILES_TOKEN").write_text("from a file\n", encoding="utf-8")
+    assert secret_of_sink("day-files", "TOKEN") == "from a file"
+    monkeypatch.setenv("EMG_SINK_DAY_FILES_TOKEN", "from outside")
+    assert secret_of_sink("day-files", "TOKEN") == "from outside"
+    assert secret_of_sink("other", "TOKEN") == ""

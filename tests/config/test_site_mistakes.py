@@ -254,7 +254,38 @@ SINGLE = {
         "settle.interval_s",
         "hour",
     ),
-    "another store": ("[api]", '[store]\nkind = "influxdb"\n[api]', "store.kind", "expected 'embedded'"),
+    "another store": ("[api]", '[store]\nkind = "influx"\n[api]', "store.kind", "Did you mean 'influxdb'?"),
+    "a store's database that is no plain name": (
+        "[api]",
+        '[store]\nkind = "influxdb"\nurl = "http://127.0.0.1:8086"\nversion = "1"\ndatabase = "a; DROP"\n[api]',
+        "store.database",
+        'found "a; DROP"',
+    ),
+    "a secret in an address": (
+        "[api]",
+        '[store]\nkind = "influxdb"\nurl = "http://me:x@h:1"\nversion = "1"\ndatabase = "a"\n[api]',
+        "store.url",
+        "Secrets come from the environment",
+    ),
+    "a sink without a kind": ("[api]", '[[sink]]\nid = "copy"\n[api]', "sink[1].kind", "one of influxdb"),
+    "a sink of an unknown enterprise": (
+        "[api]",
+        '[[sink]]\nid = "copy"\nkind = "files"\nfolder = "out"\nenterprises = ["work"]\n[api]',
+        "sink[1].enterprises[1]",
+        "Did you mean 'works'?",
+    ),
+    "evidence kept too short": (
+        "[api]",
+        "[journal]\nkeep_evidence_months = 12\n[api]",
+        "journal.keep_evidence_months",
+        "0 or at least 24",
+    ),
+    "a witness without encryption": (
+        "[api]",
+        '[witness]\nkind = "https"\nurl = "http://192.0.2.1/w"\n[api]',
+        "witness.url",
+        "an https address",
+    ),
     "single brackets": ("[[account]]", "[account]", "account", "Write [[account]] in double brackets."),
 }
 
