@@ -31,6 +31,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("import", "instruments"): ("gateway.ledger.importing", "instruments_main", "the instrument ledger 计量器具一览表"),
     ("import", "production"): ("gateway.ledger.importing", "production_main", "production by product and period"),
     ("import", "output-value"): ("gateway.ledger.importing", "output_value_main", "output value by period and price"),
+    ("correct",): ("gateway.correcting", "correct_main", "propose a correction of a reading, approve, reject, list"),
     ("figures",): ("analytics.commands", "figures_main", "all figures of an enterprise and a period"),
     ("pedigree",): ("analytics.commands", "pedigree_main", "one figure unfolded to readings and certificates"),
     ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, gaps, counts"),

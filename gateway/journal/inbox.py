@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 from gateway.clocks import Clock, SystemClock
 from gateway.errors import JournalError
+from gateway.journal.correction_bodies import PROPOSED
+from gateway.journal.corrections import check_decision
 from gateway.journal.disk import make_directory, move_file, remove_file, write_file
 from gateway.journal.entries import Entry, EntryKind, canonical_json
 from gateway.journal.inbox_file import FORMAT, MAX_BYTES, Malformed, Submission, read_submission
@@ -135,6 +137,8 @@ def _take(path: Path, journal: Journal) -> Verdict:
     try:
         submission = _read_new(path)
         taken = _taken_before(mark, submission, journal)
+        if not taken:
+            _refuse_undecidable(submission, journal.directory)
     except Malformed as fault:
         verdict = Verdict(path.name, False, 0, 0, 0, fault.line, fault.reason)
         _write_verdict(path.parent, path, verdict, state)
@@ -174,6 +178,21 @@ def _taken_before(mark: Path, submission: Submission, journal: Journal) -> list[
         raise Malformed(None, "the file was changed while it was being taken in; submit what is missing as a new file")
     found = entries(journal.directory, after=told["after"])
     return [entry.sequence for entry in found if _source(entry) == submission.sha256]
+
+
+def _refuse_undecidable(submission: Submission, directory: Path) -> None:
+    """Raise Malformed on a decision that may not be taken: nobody approves a correction of one's own."""
+    decided: set[int] = set()
+    for number, (kind, body) in enumerate(submission.items(skip=0), 2):
+        if kind is not EntryKind.CORRECTION or body["correction"] == PROPOSED:
+            continue
+        try:
+            check_decision(directory, body, submission.author)
+        except ValueError as error:
+            raise Malformed(number, str(error)) from error
+        if body["proposal"] in decided:
+            raise Malformed(number, f"proposal: entry {body['proposal']} is decided twice in this file")
+        decided.add(body["proposal"])
 
 
 def _source(entry: Entry) -> object:

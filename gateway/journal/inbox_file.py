@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gateway.journal.correction_bodies import check_form
 from gateway.journal.entries import EntryKind, canonical_json, readings_in
 from gateway.journal.segments import MAX_PAYLOAD
 
@@ -87,6 +88,8 @@ def _check_entry(line: bytes, number: int) -> None:
         size = len(canonical_json(body))
         if kind is EntryKind.READINGS:
             readings_in(body)
+        elif kind is EntryKind.CORRECTION:
+            check_form(body)
     except ValueError as error:
         raise Malformed(number, str(error)) from error
     if size > MAX_PAYLOAD - _ROOM:

@@ -128,7 +128,7 @@ def columns_of(rows: Iterable[Row]) -> IntervalColumns:
     return IntervalColumns(columns[START], *columns[FINISH:GONE])
 
 
-_QUALITIES = tuple(Quality(bits) for bits in range(32))
+_QUALITIES = tuple(Quality(bits) for bits in range(64))
 
 
 def _said_by(interval: Interval) -> Said:
