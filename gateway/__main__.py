@@ -32,6 +32,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("import", "production"): ("gateway.ledger.importing", "production_main", "production by product and period"),
     ("import", "output-value"): ("gateway.ledger.importing", "output_value_main", "output value by period and price"),
     ("correct",): ("gateway.correcting", "correct_main", "propose a correction of a reading, approve, reject, list"),
+    ("export", "readings"): ("gateway.exports.commands", "export_readings_main", "readings as CSV or Parquet files"),
+    ("export", "intervals"): ("gateway.exports.commands", "export_intervals_main", "intervals as CSV or Parquet files"),
     ("figures",): ("analytics.commands", "figures_main", "all figures of an enterprise and a period"),
     ("pedigree",): ("analytics.commands", "pedigree_main", "one figure unfolded to readings and certificates"),
     ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, gaps, counts"),

@@ -56,6 +56,19 @@ def days_of(whole: Period) -> list[Period]:
     return [period((whole.first_day + timedelta(days=n)).isoformat(), whole.timezone) for n in range(count)]
 
 
+def months_of(whole: Period) -> list[Period]:
+    """The months of a period, in order; the first and the last only as far as the period goes."""
+    parts, first = [], whole.first_day
+    while first < whole.day_after:
+        next_month = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+        after = min(next_month, whole.day_after)
+        is_whole = first.day == 1 and after == next_month
+        name = f"{first:%Y-%m}" if is_whole else f"{first}{_TO}{after - timedelta(days=1)}"
+        parts.append(period(name, whole.timezone))
+        first = after
+    return parts
+
+
 def midnight(day: date, timezone: str) -> int:
     """The instant [us, UTC] at which `day` begins in `timezone`."""
     return to_instant(datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(timezone)))
