@@ -36,6 +36,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("export", "intervals"): ("gateway.exports.commands", "export_intervals_main", "intervals as CSV or Parquet files"),
     ("figures",): ("analytics.commands", "figures_main", "all figures of an enterprise and a period"),
     ("pedigree",): ("analytics.commands", "pedigree_main", "one figure unfolded to readings and certificates"),
+    ("db", "backup"): ("gateway.stores.backup_commands", "backup_main", "copy a running site, with digests"),
+    ("db", "restore"): ("gateway.stores.backup_commands", "restore_main", "put a backup into a folder of its own"),
+    ("db", "rebuild"): ("gateway.stores.backup_commands", "rebuild_main", "reading store anew from the journal"),
+    ("db", "verify"): ("gateway.stores.backup_commands", "verify_main", "compare the reading store with the journal"),
     ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, gaps, counts"),
     ("simulate",): (
         "simulators.simulate",

@@ -1,0 +1,169 @@
+"""`emg db backup|restore|rebuild|verify`: the site's files kept safe, and its reading store made again or checked."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from gateway.clocks import SystemClock
+from gateway.command_line import console, print_json, run_app
+from gateway.config import load_site
+from gateway.domain.destinations import StoreKind
+from gateway.domain.periods import iso
+from gateway.domain.sites import Site
+from gateway.errors import StoreError
+from gateway.journal.entries import EntryKind
+from gateway.journal.writer import Journal
+from gateway.stores.backup import back_up, check_backup, read_manifest, restore
+from gateway.stores.rebuilding import compare, rebuild
+
+backup_app = typer.Typer(add_completion=False)
+restore_app = typer.Typer(add_completion=False)
+rebuild_app = typer.Typer(add_completion=False)
+verify_app = typer.Typer(add_completion=False)
+SiteFile = Annotated[Path, typer.Argument(metavar="SITE", help="the site file")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything, write nothing")]
+FINDINGS = 1
+
+
+@backup_app.command()
+def backup_command(
+    site_file: SiteFile,
+    folder: Annotated[Path, typer.Option("--to", metavar="DIR", help="folder of the backup; renewed if it holds one")],
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="include the private key that signs checkpoints")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Back SITE up while it runs: databases, journal, site file, profiles, documents, with a manifest of digests."""
+    site = load_site(site_file)
+    with _working("backing up", quiet=json):
+        made = back_up(site, folder, at=SystemClock().now(), with_key=with_key)
+    if json:
+        print_json({**made._asdict(), "folder": str(made.folder), "with_key": with_key})
+        return
+    out = console()
+    out.print(f"{made.folder}: {made.files} files, {made.bytes:,} bytes, {made.copied} of them copied now.")
+    out.print(f"The journal in it verifies up to entry {made.sequence}, hash {made.hash}.")
+    if not with_key:
+        out.print("The private key is not in it; keep that apart, or a restored gateway must announce a new one.")
+
+
+@restore_app.command()
+def restore_command(
+    folder: Annotated[Path, typer.Argument(metavar="BACKUP", help="folder of the backup")],
+    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="empty or new folder")],
+    dry_run: DryRun = False,
+    json: AsJson = False,
+) -> None:
+    """Restore a backup into a folder of its own; the journal tells that it was restored."""
+    manifest = read_manifest(folder)
+    wrong = check_backup(folder) if dry_run else []
+    files = [] if dry_run else restore(folder, target)
+    if not dry_run:
+        _tell_restored(target / manifest["data_dir"] / "journal", manifest)
+    if json:
+        about = {key: manifest[key] for key in ("gateway", "site", "sequence", "hash")}
+        print_json({**about, "at": iso(manifest["at"]), "files": len(files), "wrong": wrong, "ok": not wrong})
+    else:
+        _print_restored(manifest, target, len(files), wrong, dry_run=dry_run)
+    if wrong:
+        raise typer.Exit(FINDINGS)
+
+
+@rebuild_app.command()
+def rebuild_command(site_file: SiteFile, json: AsJson = False) -> None:
+    """Make the reading store of SITE anew from its journal (while `emg run` does not run)."""
+    site = _embedded(site_file)
+    with _working("rebuilding", quiet=json) as status:
+        made = rebuild(site, status.update)
+    if json:
+        print_json(made._asdict())
+    else:
+        console().print(
+            f"{made.readings:,} readings of {made.series} series from the journal up to entry {made.sequence}; "
+            f"digest of all answers {made.digest}."
+        )
+
+
+@verify_app.command()
+def verify_command(site_file: SiteFile, json: AsJson = False) -> None:
+    """Compare the reading store of SITE with its journal, answer by answer; exit 1 when they differ."""
+    site = _embedded(site_file)
+    with _working("verifying", quiet=json) as status:
+        found = compare(site, status.update)
+    if json:
+        store, journal = found.store._asdict(), found.journal._asdict()
+        print_json({**found._asdict(), "store": store, "journal": journal, "ok": found.ok})
+    else:
+        out = console()
+        out.print(f"file: {found.integrity}")
+        out.print(
+            f"store: {found.store.readings:,} readings of {found.store.series} series, entry {found.store.sequence}"
+        )
+        out.print(f"journal: {found.journal.readings:,} readings of {found.journal.series} series")
+        verdict = "every answer is the one that the journal gives."
+        out.print(verdict if found.ok else f"THEY DIFFER: {', '.join(found.differing) or 'latest values or counts'}")
+        if not found.ok:
+            out.print("`emg db rebuild SITE` makes the store anew from the journal.")
+    if not found.ok:
+        raise typer.Exit(FINDINGS)
+
+
+def _embedded(site_file: Path) -> Site:
+    site = load_site(site_file)
+    if site.store.kind is not StoreKind.EMBEDDED:
+        raise StoreError(f"{site_file}: its readings lie in {site.store.kind.value}; this is for the embedded store")
+    return site
+
+
+@contextmanager
+def _working(what: str, *, quiet: bool) -> Iterator[Status]:
+    """A line on standard error that moves while something long goes on."""
+    with Console(stderr=True, quiet=quiet).status(what) as status:
+        yield status
+
+
+def _tell_restored(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Evidence of the gap: what was journaled after the backup was made is not in the restored journal."""
+    told = {"backup_at": manifest["at"], "backup_sequence": manifest["sequence"], "backup_hash": manifest["hash"]}
+    with Journal.open(directory, gateway_id=manifest["gateway"], clock=SystemClock()) as journal:
+        journal.append_now(EntryKind.EVENT, {"event": "journal_restored", **told})
+
+
+def _print_restored(manifest: Mapping[str, Any], target: Path, files: int, wrong: list[str], *, dry_run: bool) -> None:
+    out = console()
+    at, sequence = iso(manifest["at"]), manifest["sequence"]
+    out.print(f"Backup of gateway {manifest['gateway']} made at {at}, journal up to entry {sequence}.")
+    for sentence in wrong:
+        out.print(sentence)
+    if dry_run:
+        out.print("The backup is damaged." if wrong else "The backup is sound; nothing was written.")
+        return
+    out.print(f"{files} files restored; `emg check {target / manifest['site']}` and `emg run` go on from there.")
+    out.print(f"What was journaled after entry {sequence} is not in it: sinks and witnesses that saw more will say so.")
+
+
+def backup_main(argv: list[str]) -> int:
+    """`emg db backup`."""
+    return run_app(backup_app, argv, "emg db backup")
+
+
+def restore_main(argv: list[str]) -> int:
+    """`emg db restore`."""
+    return run_app(restore_app, argv, "emg db restore")
+
+
+def rebuild_main(argv: list[str]) -> int:
+    """`emg db rebuild`."""
+    return run_app(rebuild_app, argv, "emg db rebuild")
+
+
+def verify_main(argv: list[str]) -> int:
+    """`emg db verify`."""
+    return run_app(verify_app, argv, "emg db verify")
