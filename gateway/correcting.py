@@ -171,7 +171,7 @@ def _keep(site: Site, path: Path | None) -> Evidence | None:
 
 
 def _print(site: Site, found: Iterable[ProposedCorrection], *, as_json: bool) -> None:
-    rows = [_as_json(site, one) for one in found]
+    rows = [correction_row(site, one) for one in found]
     if as_json:
         print_json({"corrections": rows})
         return
@@ -187,7 +187,8 @@ def _print(site: Site, found: Iterable[ProposedCorrection], *, as_json: bool) ->
     console().print(table)
 
 
-def _as_json(site: Site, one: ProposedCorrection) -> dict[str, Any]:
+def correction_row(site: Site, one: ProposedCorrection) -> dict[str, Any]:
+    """One correction as a document: both values in the register's unit, both names, all times in plant time."""
     series = site.series.get(one.correction.series)
     decision = one.decision and {
         "state": "approved" if one.decision.approved else "rejected",

@@ -19,6 +19,7 @@ from gateway.domain.sites import Site
 from gateway.errors import ImportRefused, StoreError
 from gateway.exports.blocks import Kind, SeriesBlock, interval_blocks, reading_blocks
 from gateway.exports.csv_text import write_csv
+from gateway.exports.lines import write_lines
 from gateway.journal.disk import make_directory
 from gateway.stores.opening import open_interval_store, open_reading_store
 
@@ -32,6 +33,10 @@ class Format(StrEnum):
 
     CSV = "csv"
     PARQUET = "parquet"
+    LINE_PROTOCOL = "line-protocol"
+
+
+ENDINGS = {Format.CSV: "csv", Format.PARQUET: "parquet", Format.LINE_PROTOCOL: "lp"}
 
 
 class Order(NamedTuple):
@@ -107,6 +112,8 @@ def _order(site_file: Path, kind: Kind, period_name: str, folder: Path, form: Fo
     site = load_site(site_file)
     if enterprise and enterprise not in site.enterprises:
         raise ImportRefused(f"--enterprise: found {enterprise!r}; expected one of {', '.join(site.enterprises)}")
+    if kind is Kind.INTERVALS and form is Format.LINE_PROTOCOL:
+        raise ImportRefused("--format: line-protocol is for readings; intervals go to a server as copies of their own")
     try:
         months = months_of(period(period_name, site.timezone))
     except ValueError as error:
@@ -123,7 +130,7 @@ def _export(order: Order, blocks: Blocks, *, dry_run: bool, as_json: bool) -> No
     with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as progress:
         task = progress.add_task(f"exporting {order.kind.value}", total=len(order.parts))
         for owner, month in order.parts:
-            path = order.folder / f"{owner}_{order.kind.value}_{month.name}.{order.form.value}"
+            path = order.folder / f"{owner}_{order.kind.value}_{month.name}.{ENDINGS[order.form]}"
             done.append(_told(owner, month, path) if dry_run else _file(order, owner, month, path, blocks))
             progress.advance(task)
     _print(done, as_json=as_json)
@@ -147,6 +154,8 @@ def _file(order: Order, owner: str, month: Period, path: Path, blocks: Blocks) -
 def _write(order: Order, owner: str, month: Period, path: Path, blocks: Blocks) -> int:
     if order.form is Format.CSV:
         return write_csv(path, order.kind, blocks(owner, month), order.site.timezone)
+    if order.form is Format.LINE_PROTOCOL:
+        return write_lines(path, blocks(owner, month))
     from gateway.exports.parquet import write_parquet  # noqa: PLC0415 - pyarrow is an extra of its own
 
     return write_parquet(path, order.kind, blocks(owner, month), _metadata(order, owner, month))

@@ -128,6 +128,19 @@ def test_intervals_keep_their_bounds_and_their_share_of_readings(
     ]
 
 
+def test_line_protocol_pins_whole_numbers_and_floats(site_file: Callable[..., Path], tmp_path: Path) -> None:
+    site = site_with_readings(site_file)
+    words = ("--period", "2026-10-01..2026-10-01", "--to", str(tmp_path), "--format", "line-protocol")
+    assert export("readings", str(site), *words) == 0
+    lines = (tmp_path / "works_readings_2026-10-01..2026-10-01.lp").read_text("utf-8").splitlines()
+    head = "readings,enterprise=works,point="
+    assert lines[0] == (f'{head}gas,quantity=volume count=-5i,quality=2i,sequence=7i,reason="publisher.q.2" {OCTOBER}')
+    assert lines[1] == f"{head}main,quantity=active_energy_import count={BIG}i,quality=1i,sequence=7i {OCTOBER}"
+    assert lines[97] == f"{head}main,quantity=active_power value=12.5,quality=1i,sequence=7i {OCTOBER}"
+    assert len(lines) == 99
+    assert export("intervals", str(site), *words) == 2
+
+
 def test_a_dry_run_names_the_files_and_an_empty_month_makes_none(
     site_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import pytest
 from gateway.__main__ import main
 from gateway.clocks import ReplayClock
 from gateway.config import load_site
+from gateway.contracts import Delivery
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
-from gateway.journal.entries import EntryKind, readings_body
+from gateway.journal.entries import Entry, EntryKind, readings_body, readings_of
+from gateway.journal.reader import entries
 from gateway.journal.verify import verify_journal
 from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
@@ -58,6 +59,14 @@ def stored_site(path: Path, count: int = 60) -> Site:
     with open_reading_store(site, read_only=False) as store:
         drain_once(site.data_dir / "journal", store)
     return site
+
+
+def altered(entry: Entry) -> Delivery:
+    """An entry as a store got it from which somebody had taken one count away."""
+    readings = readings_of(entry)
+    if entry.sequence == 10:
+        readings[0] = readings[0]._replace(value=1000)
+    return Delivery(entry.sequence, readings, entry.hash)
 
 
 def answers(site: Site) -> list[Any]:
@@ -184,11 +193,9 @@ def test_a_store_that_was_changed_or_damaged_is_found_and_made_good(
     wanted = answers(site)
     path = site.data_dir / "readings.db"
     if damage == "one value":
-        with sqlite3.connect(path) as connection:
-            assert connection.execute(
-                "UPDATE hot SET value = value + 1 WHERE rowid = (SELECT min(rowid) FROM hot)"
-            ).rowcount
-        connection.close()
+        path.unlink()
+        with open_reading_store(site, read_only=False) as store:
+            store.deliver([altered(entry) for entry in entries(site.data_dir / "journal")])
         assert main(["db", "verify", str(site.file)]) == 1
         assert "emg db rebuild" in capsys.readouterr().out
     elif damage == "no database":

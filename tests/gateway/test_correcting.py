@@ -1,0 +1,150 @@
+"""`emg correct` from the command line: two people, both values, and the reading that stands afterwards."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.__main__ import main
+from gateway.clocks import ReplayClock, SystemClock
+from gateway.config import load_site
+from gateway.domain.readings import Quality, Reading
+from gateway.domain.scopes import EVERYTHING
+from gateway.domain.sites import Site
+from gateway.journal.entries import EntryKind, readings_body
+from gateway.journal.inbox import take_in, waiting_files
+from gateway.journal.writer import Journal
+from gateway.sinks.drain import drain_once
+from gateway.stores.opening import open_reading_store
+
+pytest_plugins = ["tests.config.conftest"]
+# 2026-03-10T16:00:00+08:00: date -u -d 2026-03-10T08:00:00Z +%s
+AT, TEXT = 1_773_129_600_000_000, "2026-03-10T16:00:00"
+ENERGY, POWER = "works/main/active_energy_import", "works/main/active_power"
+
+
+def plant(path: Path) -> Site:
+    site = load_site(path)
+    with Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=ReplayClock(AT)) as journal:
+        readings = [Reading(ENERGY, AT, 1020), Reading(ENERGY, AT + 1, 1210), Reading(POWER, AT, 5000.0)]
+        journal.append_now(EntryKind.READINGS, readings_body("hall", readings))
+    with open_reading_store(site, read_only=False) as store:
+        drain_once(site.data_dir / "journal", store)
+    return site
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    [row] = json.loads(capsys.readouterr().out)["corrections"]
+    found: dict[str, Any] = row
+    return found
+
+
+def propose(site: Site, value: str, *more: str, series: str = ENERGY, at: str = TEXT) -> int:
+    words = ("--reason", "display misread", "--author", "Wang Li", *more)
+    return main(["correct", "propose", str(site.file), series, at, value, *words])
+
+
+def standing(site: Site, series: str = ENERGY) -> list[tuple[int | float | None, Quality]]:
+    with open_reading_store(site, read_only=True) as store:
+        return [(one.value, one.quality) for one in store.readings(EVERYTHING, series, AT, AT + 1)]
+
+
+def test_what_another_person_approved_stands_and_what_was_read_is_kept(
+    site_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a picture of a dial")
+    step = site.series[ENERGY].resolution
+    assert step is not None
+    assert propose(site, str(1200 * step), "--evidence", str(photo), "--json") == 0
+    row = told(capsys)
+    assert (row["was"], row["values"]) == ([str(1020 * step)], [str(1200 * step)])
+    assert (row["author"], row["decision"], row["instants"]) == ("Wang Li", None, ["2026-03-10T16:00:00+08:00"])
+    digest = hashlib.sha256(b"a picture of a dial").hexdigest()
+    assert row["evidence"] == {"file": "photo.jpg", "sha256": digest, "bytes": 19}
+    assert (site.data_dir / "evidence" / digest).read_bytes() == b"a picture of a dial"
+    assert standing(site) == [(1020, Quality.GOOD)]  # nothing changes before it is approved
+
+    assert main(["correct", "approve", str(site.file), str(row["proposal"]), "--approver", "Zhao Min", "--json"]) == 0
+    decided = told(capsys)["decision"]
+    assert (decided["state"], decided["by"]) == ("approved", "Zhao Min")
+    assert standing(site) == [(1200, Quality.SUBSTITUTED | Quality.CORRECTED)]
+    with open_reading_store(site, read_only=True) as store:
+        both = store.versions(EVERYTHING, ENERGY, AT)
+        assert [(one.value, one.reason) for one in both] == [(1020, ""), (1200, f"correction.{row['proposal']}")]
+        assert store.conflicts(EVERYTHING) == []
+    assert main(["correct", "list", str(site.file), "--open", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"corrections": []}
+
+
+def test_a_reading_can_be_struck_out_and_corrected_again(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    for value, expected in (("none", None), ("4999.5", 4999.5)):
+        assert propose(site, value, "--json", series=POWER, at=f"{TEXT}+08:00") == 0
+        number = told(capsys)["proposal"]
+        assert main(["correct", "approve", str(site.file), str(number), "--approver", "Zhao Min"]) == 0
+        capsys.readouterr()
+        [(found, quality)] = standing(site, POWER)
+        assert (found, bool(quality & Quality.CORRECTED)) == (expected, True)
+
+
+def test_beside_an_acquiring_process_it_goes_through_the_inbox(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    journal = Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=SystemClock())
+    done = threading.Event()
+
+    def acquire() -> None:
+        while not done.wait(0.02):
+            if waiting_files(site.data_dir):
+                take_in(site.data_dir, journal)
+
+    acquiring = threading.Thread(target=acquire)
+    acquiring.start()
+    try:
+        assert propose(site, "none") == 0
+    finally:
+        done.set()
+        acquiring.join()
+        journal.close_now()
+    assert "open" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "options", "says"),
+    [
+        ("12,5", (), "expected a number [kWh]"),
+        ("12.3456789", (), "a multiple of the register's resolution"),
+        ("1", ("--evidence", "absent.pdf"), "absent.pdf: cannot be kept as evidence"),
+    ],
+)
+def test_a_proposal_that_cannot_be_made_is_told(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], value: str, options: tuple[str, ...], says: str
+) -> None:
+    site = plant(site_file())
+    assert propose(site, value, *options) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_nobody_approves_alone_and_nothing_unknown_is_decided(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    assert propose(site, "none", "--json") == 0
+    number = told(capsys)["proposal"]
+    assert main(["correct", "approve", str(site.file), str(number), "--approver", "wang li"]) == 2
+    assert "expected another person" in capsys.readouterr().err
+    assert main(["correct", "approve", str(site.file), "1", "--approver", "Zhao Min"]) == 2
+    assert "entry 1 of the journal is no proposal" in capsys.readouterr().err
+    assert propose(site, "1", series="works/main/volume") == 2
+    assert "no such series" in capsys.readouterr().err
+    assert propose(site, "1", at="yesterday") == 2
+    assert "expected e.g." in capsys.readouterr().err
