@@ -21,8 +21,7 @@ from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import Site
 from gateway.errors import LedgerError
 from gateway.ledger.opening import open_ledger
-from gateway.stores.embedded import EmbeddedStore
-from gateway.stores.opening import open_interval_store, open_reading_store
+from gateway.stores.opening import OpenedStore, open_interval_store, open_reading_store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ def caller_scope() -> Scope:
     return EVERYTHING
 
 
-def reading_store(here: Annotated[Installation, Depends(installation)]) -> Iterator[EmbeddedStore]:
+def reading_store(here: Annotated[Installation, Depends(installation)]) -> Iterator[OpenedStore]:
     """The reading store, opened read-only for one request and closed after it."""
     with closing(open_reading_store(here.site, read_only=True)) as store:
         yield store
@@ -62,7 +61,7 @@ def reading_store(here: Annotated[Installation, Depends(installation)]) -> Itera
 def figure_context(
     here: Annotated[Installation, Depends(installation)],
     scope: Annotated[Scope, Depends(caller_scope)],
-    readings: Annotated[EmbeddedStore, Depends(reading_store)],
+    readings: Annotated[OpenedStore, Depends(reading_store)],
 ) -> Iterator[FigureContext]:
     """Stores and ledger, opened read-only for one request and closed after it."""
     with (
@@ -138,6 +137,6 @@ def recorded_now(here: Installation) -> str:
 
 Here = Annotated[Installation, Depends(installation)]
 CallerScope = Annotated[Scope, Depends(caller_scope)]
-Readings = Annotated[EmbeddedStore, Depends(reading_store)]
+Readings = Annotated[OpenedStore, Depends(reading_store)]
 EnterpriseId = Annotated[str, Depends(visible_enterprise)]
 Context = Annotated[FigureContext, Depends(figure_context)]

@@ -11,7 +11,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from api import problems
 from api.access import Installation
 from api.pages import views
-from api.routes import figures, health, measurements, plant
+from api.routes import evidence, figures, health, measurements, plant
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -43,7 +43,7 @@ def create_app(installation: Installation) -> FastAPI:
             response.headers.setdefault(name, value)
         return response
 
-    for router in (health.router, plant.router, measurements.router, figures.router, views.router):
+    for router in (health.router, plant.router, measurements.router, figures.router, evidence.router, views.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=str(files("api.pages").joinpath("static"))), name="static")
     return app

@@ -22,7 +22,7 @@ from gateway.domain.sites import Series, Site
 from gateway.journal.inbox import waiting_files
 from gateway.journal.reader import newest_sequence
 from gateway.status import PointAge
-from gateway.stores.embedded import EmbeddedStore
+from gateway.stores.opening import OpenedStore
 
 
 def quality_name(quality: Quality) -> str:
@@ -126,7 +126,7 @@ def figure_document(figure: Figure) -> FigureDocument:
     )
 
 
-def journal_document(site: Site, store: EmbeddedStore, scope: Scope) -> JournalDocument:
+def journal_document(site: Site, store: OpenedStore, scope: Scope) -> JournalDocument:
     """Where the journal stands and how far the store has followed."""
     newest, stored = newest_sequence(site.data_dir / "journal"), store.cursor()
     return JournalDocument(

@@ -204,3 +204,40 @@ class ReadyDocument(Document):
     late_points: list[str]
     journal: JournalDocument
     ages_s: dict[str, float | None] = Field(description="age of the newest durable reading of each point [s]")
+
+
+class DecisionDocument(Document):
+    """What became of a proposed correction."""
+
+    state: str = Field(description="approved | rejected")
+    by: str = Field(description="who decided: never who proposed what was approved")
+    at: str
+    entry: int = Field(description="journal entry of the decision")
+    remark: str
+
+
+class CorrectionDocument(Document):
+    """A correction with both values; what was read is never changed."""
+
+    proposal: int = Field(description="journal entry of the proposal")
+    series: str
+    unit: str
+    instants: list[str] = Field(description="sampling instants, ISO 8601 with offset")
+    was: list[str | None] = Field(description="what stood when it was proposed, in `unit`; null = nothing")
+    values: list[str | None] = Field(description="what is to stand; null = struck out")
+    reason: str
+    author: str
+    at: str
+    evidence: dict[str, Any] | None = Field(description="file name, SHA-256 and size of the document that shows why")
+    decision: DecisionDocument | None = Field(description="null while it is open")
+
+
+class CheckpointDocument(Document):
+    """The head of the journal's chain, signed; the form that a witness keeps."""
+
+    at: int = Field(description="microseconds since 1970, UTC")
+    gateway: str
+    hash: str = Field(description="SHA-256 of entry `sequence`, in hex")
+    key: str = Field(description="id of the key that signed")
+    sequence: int
+    signature: str = Field(description="Ed25519, in hex")
