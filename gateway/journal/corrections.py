@@ -13,7 +13,7 @@ from gateway.journal.correction_bodies import (
     correction_of,
 )
 from gateway.journal.entries import Entry, EntryKind
-from gateway.journal.reader import entries, entries_between
+from gateway.journal.reader import entries_between, entries_of
 
 
 class Decision(NamedTuple):
@@ -88,7 +88,7 @@ def _plain(name: str) -> str:
 
 
 def _entries(directory: Path, *, after: int) -> Iterator[Entry]:
-    for entry in entries(directory, after=after):
+    for entry in entries_of(directory, b'"kind":"correction"', after=after):
         if entry.kind is EntryKind.CORRECTION:
             check_form(entry.body)
             yield entry

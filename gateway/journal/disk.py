@@ -1,6 +1,10 @@
 """Writing so that it survives a power cut: whole files, folders and moves that are on disk when the call returns."""
 
+import fcntl
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -29,10 +33,10 @@ def make_directory(directory: Path) -> None:
     sync_directory(directory.parent)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     """Put `data` at `path` in one step: a reader sees the old file or the new one, never a part. Raises OSError."""
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         write_all(descriptor, data)
         os.fsync(descriptor)
@@ -40,6 +44,14 @@ def write_file(path: Path, data: bytes) -> None:
         os.close(descriptor)
     partial.replace(path)
     sync_directory(path.parent)
+
+
+def copy_file(path: Path, target: Path) -> None:
+    """Copy a file's bytes to a new file, durably but for its name. Raises OSError."""
+    with path.open("rb") as reading, target.open("xb") as writing:
+        shutil.copyfileobj(reading, writing)
+        writing.flush()
+        os.fsync(writing.fileno())
 
 
 def move_file(path: Path, target: Path) -> None:
@@ -53,3 +65,19 @@ def remove_file(path: Path) -> None:
     """Remove a file durably; no harm when it is gone already. Raises OSError."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+@contextmanager
+def hold_lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """True while this holds the lock file; False when another does, unless it waits for it. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held = False
+    else:
+        held = True
+    try:
+        yield held
+    finally:
+        os.close(descriptor)

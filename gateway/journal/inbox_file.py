@@ -15,8 +15,17 @@ FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 _ROOM = 4096  # left in a payload for what the journal adds to a body
 _HEAD = ("author", "format", "id", "origin")
-# A checkpoint states the head of the chain: only the journal itself can know it.
-_KINDS = {kind.value: kind for kind in EntryKind if kind is not EntryKind.CHECKPOINT}
+# What only the journal itself can know: the head of its chain, and what has left it.
+_KINDS = {kind.value: kind for kind in EntryKind if kind not in {EntryKind.CHECKPOINT, EntryKind.PRUNED}}
+_OWN_EVENTS = {
+    "journal_created",
+    "key_created",
+    "key_rotated",
+    "payloads_pruned",
+    "salvaged",
+    "segments_retired",
+    "torn_tail_cut",
+}
 
 
 class Malformed(Exception):
@@ -84,6 +93,8 @@ def _check_entry(line: bytes, number: int) -> None:
         raise Malformed(number, f"found kind {value['kind']!r:.80}; expected one of {', '.join(_KINDS)}")
     if not isinstance(body, dict) or "inbox" in body:
         raise Malformed(number, "the body must be an object, and its key `inbox` is the journal's own")
+    if kind is EntryKind.EVENT and str(body.get("event")) in _OWN_EVENTS:
+        raise Malformed(number, f"found event {body['event']!r}: verification rests on it, only the journal tells it")
     try:
         size = len(canonical_json(body))
         if kind is EntryKind.READINGS:

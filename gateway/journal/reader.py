@@ -3,25 +3,22 @@
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import takewhile
+from operator import attrgetter
 from pathlib import Path
 
 from gateway.errors import JournalError
+from gateway.journal.absences import are_lost, hash_before
 from gateway.journal.entries import Entry, decode_entry
-from gateway.journal.segments import (
-    GENESIS,
-    MAGIC,
-    Frame,
-    Segment,
-    Tail,
+from gateway.journal.segment_files import (
+    SegmentFile,
     find_frame,
     frames,
     has_magic,
-    judge_tail,
     last_frame,
-    parse_frame,
+    open_segment,
     rest_of,
-    segments,
 )
+from gateway.journal.segments import GENESIS, MAGIC, Frame, Segment, Tail, judge_tail, parse_frame, segments
 
 
 def entries(directory: Path, *, after: int = 0) -> Iterator[Entry]:
@@ -29,16 +26,30 @@ def entries(directory: Path, *, after: int = 0) -> Iterator[Entry]:
 
     Starts in the right segment and holds a bounded piece of it. Checks checksum, sequence and the hash that
     links an entry to the one before. The newest entries may be written and not yet durable: who passes them on
-    stops at `Journal.durable_sequence`. Raises JournalError naming file, sequence and byte offset on damage.
+    stops at `Journal.durable_sequence`. `after=0` begins with the oldest entry that is kept; entries that a salvage
+    names as lost are passed over. Raises JournalError naming file, sequence and byte offset on damage, and when
+    entry `after + 1` was retired.
     """
-    place = _place(directory, after)
-    while place is not None:
-        if has_magic(place.segment.path):
-            for frame in frames(place.segment.path, place.offset):
-                entry = place.take(frame)
-                if entry.sequence > after:
-                    yield entry
-        place = _go_on(directory, place)
+    return entries_of(directory, after=after)
+
+
+def entries_of(directory: Path, *marks: bytes, after: int = 0) -> Iterator[Entry]:
+    """As `entries`, only those whose payload contains all `marks`, e.g. `b'"kind":"correction"'`.
+
+    Only these are decoded: a journal is searched for what is rare many times faster than it is read. A mark is
+    found wherever it stands in the payload: whoever asks looks at the body again.
+    """
+    place = _Place(directory, after)
+    while (segment := place.segment) is not None:
+        with open_segment(segment.path) as file:
+            place.enter(file, after)
+            while place.segment is segment:
+                begun = place.offset > len(MAGIC) or has_magic(file)
+                for frame in frames(file, place.offset) if begun else ():
+                    place.take(frame)
+                    if frame.sequence > after and all(mark in frame.payload for mark in marks):
+                        yield _decoded(frame, segment.path)
+                place.go_on(file)
 
 
 def entries_between(directory: Path, first: int, last: int) -> Iterator[Entry]:
@@ -49,70 +60,89 @@ def entries_between(directory: Path, first: int, last: int) -> Iterator[Entry]:
 def newest_sequence(directory: Path) -> int:
     """The sequence number of the last whole entry; 0 for an empty journal. Raises JournalError."""
     for segment in reversed(segments(directory)):
-        frame = last_frame(segment.path)
+        with open_segment(segment.path) as file:
+            frame = last_frame(file)
         if frame is not None:
             return frame.sequence
     return 0
 
 
 class _Place:
-    """Where reading stands: the segment, the offset in it, and what the next entry must carry."""
+    """Where reading stands: the segment (None at the journal's end), the offset in it, what the next entry carries."""
 
-    def __init__(self, found: list[Segment], segment: Segment, last: Frame | None, previous: bytes | None) -> None:
-        self.found = found  # as last listed
-        self.segment = segment
-        self.offset = len(MAGIC) if last is None else last.end
-        self.expected = segment.first if last is None else last.sequence + 1
-        self.previous = previous if last is None else last.hash
+    def __init__(self, directory: Path, after: int) -> None:
+        self._directory = directory
+        self._found = segments(directory)  # as last listed
+        self._previous = GENESIS if after == 0 else None
+        self.segment = self._found[max(0, self._number(after + 1) - 1)] if self._found else None
+        self._begin = 1 if self.segment is None else self.segment.first
+        self.offset, self._expected = len(MAGIC), self._begin
+        if after == 0 and self._expected > 1:
+            self._previous = hash_before(directory, self._expected)
+        elif self.segment is not None and self._expected > after + 1:
+            raise JournalError(f"{self.segment.path}: the first segment; entry {after + 1} was retired or is missing")
 
-    def take(self, frame: Frame) -> Entry:
-        """The entry in the frame found here; moves on behind it."""
-        if frame.sequence != self.expected:
-            raise self.damage(f"entry {frame.sequence} lies")
-        if self.previous is not None and frame.previous != self.previous:
-            raise self.damage("an entry that does not carry the hash of the one before it lies")
-        try:
-            entry = decode_entry(frame)
-        except JournalError as error:
-            raise self.damage(f"{error}; it lies") from error
-        self.offset, self.expected, self.previous = frame.end, frame.sequence + 1, entry.hash
-        return entry
+    def enter(self, file: SegmentFile, after: int) -> None:
+        """Begin to read the segment, behind entry `after` if it lies there."""
+        last = find_frame(file, after) if self._expected <= after else None
+        if last is not None:
+            self.offset, self._expected, self._previous = last.end, last.sequence + 1, last.hash
 
-    def damage(self, what: str) -> JournalError:
+    def take(self, frame: Frame) -> None:
+        """Go on behind a frame found here. Raises JournalError when it does not continue the chain."""
+        if frame.sequence > self._expected and are_lost(self._directory, self._expected, frame.sequence - 1):
+            self._expected, self._previous = frame.sequence, None
+        if frame.sequence != self._expected:
+            raise self._damage(f"entry {frame.sequence} lies")
+        if self._previous is not None and frame.previous != self._previous:
+            raise self._damage("an entry that does not carry the hash of the one before it lies")
+        self.offset, self._expected, self._previous = frame.end, frame.sequence + 1, frame.hash
+
+    def go_on(self, file: SegmentFile) -> None:
+        """Where reading goes on when the segment has no further whole entry. Raises JournalError on damage."""
+        if self.segment == self._found[-1]:
+            self._found = segments(self._directory)
+        # Known before the rest is read: where another segment follows, this one will not grow any more.
+        following = self._following()
+        rest = rest_of(file, self.offset)
+        if parse_frame(rest, 0, self.offset) is not None:
+            return  # it grew meanwhile
+        if rest and (following is not None or judge_tail(rest) is not Tail.TORN):
+            raise self._damage("damage lies")
+        if following is not None and following.first != self._expected:
+            following = self._behind_a_gap(following)
+        self.segment, self.offset = following, len(MAGIC)
+        self._begin = 0 if following is None else following.first
+
+    def _behind_a_gap(self, following: Segment) -> Segment:
+        """The segment to go on with where the names leave entries out, as long as it is known why."""
+        self._found = segments(self._directory)  # one that is being compressed may have hidden between its two names
+        again = self._following()
+        if again is not None and again != following:
+            return again
+        if not are_lost(self._directory, self._expected, following.first - 1):
+            raise self._damage(f"the segment ends and the next one begins with {following.first},")
+        self._expected, self._previous = following.first, None
+        return following
+
+    def _following(self) -> Segment | None:
+        number = self._number(self._begin)
+        return self._found[number] if number < len(self._found) else None
+
+    def _number(self, sequence: int) -> int:
+        """How many of the segments begin at or before this entry."""
+        return bisect_right(self._found, sequence, key=attrgetter("first"))
+
+    def _damage(self, what: str) -> JournalError:
+        path = self._directory if self.segment is None else self.segment.path
         return JournalError(
-            f"{self.segment.path}: {what} at byte {self.offset}, where entry {self.expected} is expected. "
-            f"Keep a copy of the folder before anything else; `emg verify` names all that is known"
+            f"{path}: {what} at byte {self.offset}, where entry {self._expected} is expected. Keep a copy of the "
+            f"folder before anything else; `emg verify` names what is known, `emg journal salvage` saves what is whole"
         )
 
 
-def _place(directory: Path, after: int) -> _Place | None:
-    found = segments(directory)
-    if not found:
-        return None
-    holding = [segment for segment in found if segment.first <= after + 1]
-    if not holding:
-        raise JournalError(f"{found[0].path}: the first segment; the one that holds entry {after + 1} is missing")
-    segment = holding[-1]
-    if segment.first == after + 1:
-        return _Place(found, segment, None, GENESIS if after == 0 else None)
-    return _Place(found, segment, find_frame(segment.path, after), None)
-
-
-def _go_on(directory: Path, place: _Place) -> _Place | None:
-    """Where reading goes on when a segment has no further whole entry; None at the end of the journal."""
-    if place.segment == place.found[-1]:
-        place.found = segments(directory)
-    # Known before the rest is read: where another segment follows, this one will not grow any more.
-    following = place.found[bisect_right(place.found, place.segment) :][:1]
-    rest = rest_of(place.segment.path, place.offset)
-    if parse_frame(rest, 0, place.offset) is not None:
-        return place  # it grew meanwhile
-    if not following:
-        if judge_tail(rest) in {Tail.CLEAN, Tail.TORN}:
-            return None
-        raise place.damage("damage lies")
-    (segment,) = following
-    if rest or segment.first != place.expected:
-        raise place.damage("damage lies" if rest else f"the segment ends and the next one begins with {segment.first},")
-    place.segment, place.offset = segment, len(MAGIC)
-    return place
+def _decoded(frame: Frame, path: Path) -> Entry:
+    try:
+        return decode_entry(frame)
+    except JournalError as error:
+        raise JournalError(f"{path}: {error}; it lies at byte {frame.offset}") from error

@@ -11,24 +11,14 @@ from gateway.domain.readings import MICROSECONDS
 from gateway.errors import JournalError
 from gateway.journal.disk import remove_file, sync_directory, write_file
 from gateway.journal.entries import decode_entry
-from gateway.journal.segments import (
-    GENESIS,
-    MAGIC,
-    Frame,
-    Segment,
-    Tail,
-    frames,
-    has_magic,
-    judge_tail,
-    rest_of,
-    segments,
-)
+from gateway.journal.segment_files import SegmentFile, frames, has_magic, open_segment, rest_of
+from gateway.journal.segments import COMPRESSED, GENESIS, MAGIC, Frame, Segment, Tail, judge_tail, segments
 
 Month = tuple[int, int]
 
 
 class Standing(NamedTuple):
-    """Where the journal stands: its newest segment (None when it has none) and its last entry."""
+    """Where the journal stands: the segment that takes the next entry (None: a new one does) and the last entry."""
 
     path: Path | None
     size: int
@@ -60,9 +50,9 @@ def recover(directory: Path) -> Standing:
     newest = found[-1]
     standing, rest = _walk(newest)
     tail = judge_tail(rest)
-    if tail is Tail.FRAMES_FOLLOW:
+    if tail is Tail.FRAMES_FOLLOW or (rest and newest.path.suffix == COMPRESSED):
         raise _damage(newest.path, standing.size, standing.sequence + 1)
-    begun_only = standing.path is None
+    begun_only = standing.sequence < newest.first
     before = _before(found) if begun_only else standing
     if tail is not Tail.CLEAN:
         _keep_torn(directory, standing.sequence + 1, rest)
@@ -89,7 +79,8 @@ def _before(found: list[Segment]) -> Standing:
 def _damage(path: Path, offset: int, sequence: int) -> JournalError:
     return JournalError(
         f"{path}: damaged at byte {offset}, where entry {sequence} should be, and the journal goes on behind it: "
-        f"no crash leaves that. Nothing was changed; keep a copy of the folder, `emg verify` names all that is known"
+        f"no crash leaves that. Nothing was changed; keep a copy of the folder. `emg verify` names all that is known, "
+        f"`emg journal salvage` makes a new folder of all that is whole"
     )
 
 
@@ -105,27 +96,33 @@ def torn_files(directory: Path, sequence: int) -> list[dict[str, Any]]:
 def _walk(segment: Segment) -> tuple[Standing, bytes]:
     """The standing after the last whole entry of a segment, and the bytes behind it."""
     _bring_to_disk(segment.path)
-    if not has_magic(segment.path):
-        return Standing(None, 0, (0, 0), segment.first - 1, GENESIS), rest_of(segment.path, 0)
-    last: Frame | None = None
-    month: Month = (0, 0)
-    for frame in _linked(segment):
+    none_yet = Standing(None, 0, (0, 0), segment.first - 1, GENESIS)
+    with open_segment(segment.path) as file:
+        if not has_magic(file):
+            return none_yet, rest_of(file, 0)
+        last: Frame | None = None
+        month: Month = (0, 0)
+        for frame in _linked(file, segment.first):
+            if last is None:
+                month = month_of(decode_entry(frame).at)
+            last = frame
         if last is None:
-            month = month_of(decode_entry(frame).at)
-        last = frame
-    if last is None:
-        return Standing(None, len(MAGIC), month, segment.first - 1, GENESIS), rest_of(segment.path, len(MAGIC))
-    return Standing(segment.path, last.end, month, last.sequence, last.hash), rest_of(segment.path, last.end)
+            return none_yet._replace(size=len(MAGIC)), rest_of(file, len(MAGIC))
+        standing = Standing(segment.path, last.end, month, last.sequence, last.hash)
+        if segment.path.suffix == COMPRESSED:  # closed for good: what comes next begins a new segment
+            standing = standing._replace(path=None, size=0)
+        return standing, rest_of(file, last.end)
 
 
-def _linked(segment: Segment) -> Iterator[Frame]:
+def _linked(file: SegmentFile, first: int) -> Iterator[Frame]:
     """The whole frames of a segment. Raises JournalError where one does not continue the one before."""
-    expected, previous = segment.first, None
-    for frame in frames(segment.path, len(MAGIC)):
+    expected, previous = first, None
+    for frame in frames(file):
         if frame.sequence != expected or previous not in {None, frame.previous}:
             raise JournalError(
-                f"{segment.path}: entry {frame.sequence} at byte {frame.offset} does not continue the chain; "
-                f"expected entry {expected}. Nothing was changed; `emg verify` names all that is known"
+                f"{file.path}: entry {frame.sequence} at byte {frame.offset} does not continue the chain; "
+                f"expected entry {expected}. Nothing was changed; `emg verify` names all that is known, "
+                f"`emg journal salvage` makes a new folder of all that is whole"
             )
         yield frame
         expected, previous = expected + 1, frame.hash

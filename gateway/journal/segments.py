@@ -5,7 +5,6 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +15,19 @@ MAGIC = b"emg-journal 1\n"  # first bytes of every segment; the number is the ve
 GENESIS = bytes(32)  # "previous hash" of entry 1
 SEGMENT_BYTES = 16 * 1024 * 1024
 MAX_PAYLOAD = 16 * 1024 * 1024
-_NAME = re.compile(r"[0-9]{20}\.journal")
+COMPRESSED = ".gz"  # what the name of a compressed segment has behind it
+_NAME = re.compile(r"[0-9]{20}\.journal(\.gz)?")
 
 _HEADER = struct.Struct(">IIQ32s")  # payload length, crc32, sequence, previous hash
+FRAME_BYTES = _HEADER.size  # of a frame without its payload
 _SEQUENCE = struct.Struct(">Q")
 _CRC_FROM = 8  # the checksum covers the frame from its sequence number on
-_CHUNK = 256 * 1024
 # Every payload begins so (its keys are sorted), and JSON holds no zero byte: a frame is found by either mark.
-_PAYLOAD_START = b'{"at":'
+PAYLOAD_START = b'{"at":'
+_PRUNED = re.compile(
+    rb'\{"at":-?\d+,"body":\{"hash":"([0-9a-f]{64})","readings":\d+\},'
+    rb'"boot":"(?:[^"\\]|\\.)*","kind":"pruned","monotonic_ns":-?\d+\}\Z'
+)
 
 
 class Segment(NamedTuple):
@@ -48,8 +52,8 @@ class Frame(NamedTuple):
 
     @property
     def hash(self) -> bytes:
-        """The entry's hash, which the next entry carries as its previous hash."""
-        return entry_hash(self.sequence, self.previous, self.payload)
+        """The entry's hash, which the next entry carries as its previous hash; a pruned one states its own."""
+        return pruned_hash(self.payload) or entry_hash(self.sequence, self.previous, self.payload)
 
 
 class Tail(Enum):
@@ -64,6 +68,12 @@ class Tail(Enum):
 def entry_hash(sequence: int, previous: bytes, payload: bytes) -> bytes:
     """SHA-256 over sequence number (8 bytes, big-endian), previous hash and payload."""
     return hashlib.sha256(_SEQUENCE.pack(sequence) + previous + payload).digest()
+
+
+def pruned_hash(payload: bytes) -> bytes | None:
+    """The hash that the payload of a pruned entry states; None for any other payload."""
+    pruned = _PRUNED.match(payload)
+    return bytes.fromhex(pruned[1].decode()) if pruned else None
 
 
 def encode_frame(sequence: int, previous: bytes, payload: bytes) -> bytes:
@@ -91,74 +101,18 @@ def segment_name(first: int) -> str:
 
 
 def segments(directory: Path) -> list[Segment]:
-    """The segments of a journal in their order; empty when there are none. Raises JournalError."""
+    """The segments of a journal in their order; of one that is there plain and compressed, the plain one.
+
+    Empty when there are none. Raises JournalError.
+    """
     try:
-        names = sorted(filter(_NAME.fullmatch, os.listdir(directory)))  # noqa: PTH208 - no path for every other file
+        names = sorted(filter(_NAME.fullmatch, os.listdir(directory)), reverse=True)  # noqa: PTH208 - no path for every other file
     except FileNotFoundError:
         return []
     except OSError as error:
         raise JournalError(f"{directory}: cannot be listed: {error.strerror}") from error
-    return [Segment(int(name[:20]), directory / name) for name in names]
-
-
-def has_magic(path: Path) -> bool:
-    """True if the segment begins as it must, False if that beginning was not finished.
-
-    Raises JournalError when it is no segment, or one of another version of the format.
-    """
-    try:
-        with path.open("rb") as file:
-            begin = file.read(len(MAGIC))
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
-    if begin == MAGIC:
-        return True
-    if MAGIC.startswith(begin.rstrip(b"\0")):
-        return False
-    raise JournalError(f"{path}: begins with {begin!r}; expected {MAGIC!r}: not a segment that this version can read")
-
-
-def frames(path: Path, start: int) -> Iterator[Frame]:
-    """The whole frames of a segment from offset `start`, up to the first place where there is none.
-
-    Reads in bounded pieces, and reads a piece again before it gives up: a writer may be at work.
-    Raises JournalError when the file cannot be read.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            data, base, at = b"", start, 0
-            while True:
-                frame = parse_frame(data, at, base)
-                if frame is None:
-                    data, base, at = _piece(file.fileno(), base + at), base + at, 0
-                    frame = parse_frame(data, at, base)
-                if frame is None:
-                    return
-                yield frame
-                at = frame.end - base
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _piece(descriptor: int, offset: int) -> bytes:
-    """A piece of the file that holds at least the frame at `offset`, if the file does."""
-    data = os.pread(descriptor, _CHUNK, offset)
-    if len(data) < _HEADER.size:
-        return data
-    size = _HEADER.size + int(_HEADER.unpack_from(data)[0])
-    if len(data) < size <= _HEADER.size + MAX_PAYLOAD:
-        return os.pread(descriptor, size, offset)
-    return data
-
-
-def rest_of(path: Path, offset: int) -> bytes:
-    """All bytes of a file from `offset` on. Raises JournalError."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read()
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
+    found = {int(name[:20]): directory / name for name in names}  # the plain name comes last, and counts
+    return [Segment(first, found[first]) for first in sorted(found)]
 
 
 def judge_tail(rest: bytes) -> Tail:
@@ -178,43 +132,9 @@ def judge_tail(rest: bytes) -> Tail:
 
 
 def _frame_within(rest: bytes) -> bool:
-    at = rest.find(_PAYLOAD_START, _HEADER.size + 1)
+    at = rest.find(PAYLOAD_START, _HEADER.size + 1)
     while at >= 0:
         if parse_frame(rest, at - _HEADER.size, 0) is not None:
             return True
-        at = rest.find(_PAYLOAD_START, at + 1)
+        at = rest.find(PAYLOAD_START, at + 1)
     return False
-
-
-def find_frame(path: Path, sequence: int) -> Frame | None:
-    """The frame of one entry, searched from the end of the segment; None when it is not there."""
-    return _search_back(path, _SEQUENCE.pack(sequence), _CRC_FROM, sequence)
-
-
-def last_frame(path: Path) -> Frame | None:
-    """The last whole frame of a segment; None when it has none."""
-    return _search_back(path, _PAYLOAD_START, _HEADER.size, None)
-
-
-def _search_back(path: Path, mark: bytes, lead: int, sequence: int | None) -> Frame | None:
-    """The last frame with `mark` `lead` bytes behind its beginning, and this sequence number if one is given.
-
-    Read piece by piece, not mapped: a writer that starts may shorten the file meanwhile.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            end = os.fstat(file.fileno()).st_size
-            while end > len(MAGIC):
-                begin = max(0, end - _CHUNK)
-                data = os.pread(file.fileno(), end - begin + len(mark) - 1, begin)
-                at = data.rfind(mark)
-                while at >= 0:
-                    offset = begin + at - lead
-                    frame = parse_frame(_piece(file.fileno(), offset), 0, offset) if offset >= len(MAGIC) else None
-                    if frame is not None and sequence in {None, frame.sequence}:
-                        return frame
-                    at = data.rfind(mark, 0, at + len(mark) - 1)
-                end = begin
-    except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
-    return None

@@ -1,12 +1,17 @@
 """Checks a journal from its bytes alone: run this file with any Python 3.11, on a copy, anywhere.
 
-    python verify.py DIR [--json]
+    python verify.py DIR [--key PUB]... [--witness FILE] [--signatures last|all] [--json]
 
-DIR is the journal's folder, the data folder that holds it, or a site file. Nothing of the product is
-imported: the format is README.md's, read a second time. Exit code 0 verified, 1 does not verify, 2 could not run.
+DIR is the journal's folder, the data folder that holds it, or a site file. Nothing of the product is imported: the
+format is README.md's, read a second time. Every entry binds all before it, so the newest good signature of a key covers
+all that it ever signed: `last` checks that one of every key, and every change of keys; when one is bad all are checked,
+to name the first. What lies behind the newest checkpoint is told as not yet signed: whoever can write the disk can
+change it or cut it off, and only a witness's checkpoints show that.
+Exit code 0 verified, 1 does not verify or has findings, 2 could not run.
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import re
@@ -14,249 +19,380 @@ import struct
 import sys
 import tomllib
 import zlib
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-MAGIC = b"emg-journal 1\n"
+MAGIC, LARGEST = b"emg-journal 1\n", 16 * 1024 * 1024
 HEADER = struct.Struct(">IIQ32s")  # payload length, crc32 of all that follows it, sequence, hash of the entry before
-LARGEST = 16 * 1024 * 1024
-NAME = re.compile(r"([0-9]{20})\.journal")
-BEGIN = b'{"at":'
+NAME = re.compile(r"([0-9]{20})\.journal(\.gz)?")
 KEYS = {"at": int, "body": dict, "boot": str, "kind": str, "monotonic_ns": int}
-KINDS = ("readings", "gap", "event", "correction", "audit", "checkpoint")
+KINDS = ("readings", "gap", "event", "correction", "audit", "checkpoint", "pruned")
+COLUMNS: dict[str, set[type]] = {"of": {int}, "instant": {int}, "value": {int, float, type(None)}}
+COLUMNS |= {"quality": {int}, "reason": {str}, "words": {str}}
+CLAIM = {"at": int, "gateway": str, "hash": str, "key": str, "sequence": int, "signature": str}
+LEFT = re.compile(rb'"event":"(?:payloads_pruned|segments_retired|salvaged)"')
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, EOFError, zlib.error)
+# Ed25519, RFC 8032 - §5.1: the field, the order of the group, the curve's constant, a root of -1, the base point.
+P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
+D, ROOT, BASE_Y = -121665 * pow(121666, -1, P) % P, pow(2, (P - 1) // 4, P), 4 * pow(5, -1, P) % P
+BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
+Json = dict[str, Any]
 
 
-class CouldNotRunError(Exception):
-    """There is nothing here to verify, or it cannot be read."""
+def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:  # X, Y, Z, T
+    p, q = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    r, s = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    return (q - p) * (s - r) % P, (s + r) * (q + p) % P, (s - r) * (s + r) % P, (q - p) * (q + p) % P
+
+
+def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Ed25519, strictly: S below the order of the group, and only the one way to write a point."""
+    scalar, code = int.from_bytes(signature[32:], "little"), int.from_bytes(public, "little")
+    y, sign = code & ~(1 << 255), code >> 255
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    x = x if x * x % P == square else x * ROOT % P
+    if (len(public), len(signature)) != (32, 64) or scalar >= ORDER or y >= P or x * x % P != square or x == 0 < sign:
+        return False
+    x = P - x if x % 2 == sign else x  # of the key's negative
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    none, base, minus = (0, 1, 1, 0), (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P), (x, y, 1, x * y % P)
+    total, steps = _add(none, none), (none, base, minus, _add(base, minus))
+    for bit in range(252, -1, -1):  # R = S * base point - challenge * public key
+        total = _add(total, total)
+        if step := scalar >> bit & 1 | (challenge >> bit & 1) << 1:
+            total = _add(total, steps[step])
+    x, y = (part * pow(total[2], -1, P) % P for part in total[:2])
+    return (y | x % 2 << 255).to_bytes(32, "little") == signature[:32]
 
 
 class BadEntryError(Exception):
-    """The first thing that does not verify: what is wrong, and at which byte of the segment."""
-
-    def __init__(self, offset: int, what: str) -> None:
-        super().__init__(what)
-        self.offset = offset
+    """What does not verify; behind it the number of the entry, where that is not the one which is looked at."""
 
 
-@dataclass(kw_only=True)
-class Report:
-    """What was found. Times [us, UTC] are those at which entries were handed to the journal; None without entries."""
+class Report(SimpleNamespace):
+    """What was found; times in us, UTC. Pruned readings come on top; `signed_through` heeds the given keys, if any."""
 
-    ok: bool = True
-    directory: str = ""
-    segments: int = 0
-    entries: int = 0
-    readings: int = 0
-    by_kind: Counter[str] = field(default_factory=Counter)
-    first_sequence: int = 0
-    last_sequence: int = 0
-    first_at: int | None = None
-    last_at: int | None = None
-    head_hash: str = bytes(32).hex()
-    torn_bytes: int = 0
-    note: str = ""
-    problem: dict[str, Any] | None = None
-
-    def as_json(self) -> str:
-        """The report as one JSON object."""
-        return json.dumps(vars(self), ensure_ascii=False, sort_keys=True)
+    def __init__(self, directory: Path, segments: int, *, key_given: bool) -> None:
+        counted = {"segments": segments, "entries": 0, "by_kind": {}, "readings": 0, "good": 0, "pruned": 0}
+        counted |= {"gap_slots": 0, "first_sequence": 0, "last_sequence": 0, "first_at": 0, "last_at": 0}
+        signed = {"keys": [], "signed_through": 0, "not_yet_signed": 0, "witnessed_through": 0, "torn_bytes": 0}
+        told: Json = {"head_hash": bytes(32).hex(), "notes": [], "findings": [], "problem": None}
+        super().__init__(
+            directory=str(directory), gateway="", key_given=key_given, **counted, **signed, **told, ok=True
+        )
 
     def as_text(self) -> str:
         """The report for people."""
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.by_kind.items())) or "none"
-        lines = [
-            f"journal   {self.directory}",
-            f"segments  {self.segments}",
-            f"entries   {self.entries} ({kinds})",
-            f"readings  {self.readings}",
-            f"sequence  {self.first_sequence} to {self.last_sequence}",
-            f"written   {_time(self.first_at)} to {_time(self.last_at)}",
-            f"head      {self.head_hash}",
-        ]
-        if self.note:
-            lines.append(f"note      {self.note}")
-        if self.problem is None:
-            return "\n".join([*lines, "VERIFIED: checksums, sequence numbers and hash chain hold from entry 1 on"])
-        where = "{file}, byte {offset}, entry {sequence}: {what}".format(**self.problem)
-        return "\n".join([*lines, f"DOES NOT VERIFY: {where}"])
+        times = {at: str(datetime.fromtimestamp(vars(self)[at] / 1e6, UTC)) for at in ("first_at", "last_at")}
+        words = (vars(self) | times).items()
+        told = [(name, one) for name, found in words for one in (found if type(found) is list else [found])]
+        lines = [f"{name.replace('_', ' '):<18}{one}" for name, one in told if name not in {"problem", "ok"}]
+        by = "a given key" if self.key_given else "the key that the journal itself names" if self.keys else "no key"
+        verdict = f"VERIFIED, {len(self.findings)} findings; signed by {by}"
+        if self.problem:
+            verdict = "DOES NOT VERIFY: {file}, byte {offset}, entry {sequence}: {what}".format(**self.problem)
+        return "\n".join([*lines, verdict])
 
 
-def verify_journal(directory: Path) -> Report:
-    """Walk all segments in `directory` from entry 1 on, up to the first thing that does not verify.
-
-    Raises CouldNotRunError when there is no journal or it cannot be read.
-    """
-    files = sorted(path for path in directory.iterdir() if NAME.fullmatch(path.name))
-    if not files:
-        raise CouldNotRunError(f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
-    report = Report(directory=str(directory), segments=len(files))
-    for path in files:
-        try:
-            _verify_segment(report, path, newest=path is files[-1])
-        except BadEntryError as error:
-            report.ok = False
-            where = {"file": path.name, "offset": error.offset, "sequence": report.last_sequence + 1}
-            report.problem = {**where, "what": str(error)}
-            break
-    return report
+def _frames(path: Path) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """(offset, sequence, previous hash, payload) of whole frames; sequence 0 for the bytes behind them, if any."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        head, payload = file.read(len(MAGIC)), b""
+        offset = len(MAGIC) * (head == MAGIC)
+        while offset and (head := file.read(HEADER.size)):
+            length, crc, sequence, previous = HEADER.unpack(head.ljust(HEADER.size, b"\0"))
+            payload = file.read(length if length <= LARGEST else 0)
+            if not 0 < length == len(payload) or zlib.crc32(payload, zlib.crc32(head[8:])) != crc:
+                break
+            yield offset, sequence, previous, payload
+            offset += HEADER.size + length
+        if rest := head + payload * bool(head) + file.read(2 * LARGEST):
+            yield offset, 0, b"", rest
 
 
-def _verify_segment(report: Report, path: Path, *, newest: bool) -> None:
-    data = path.read_bytes()
-    if data[: len(MAGIC)] != MAGIC:
-        if newest and MAGIC.startswith(data.rstrip(b"\0")):
-            _note_torn(report, path, len(data))
-            return
-        raise BadEntryError(0, f"the segment begins with {data[: len(MAGIC)]!r}; expected {MAGIC!r}")
-    if int(path.stem) != report.last_sequence + 1:
-        raise BadEntryError(
-            0, f"the segment is named for entry {int(path.stem)}: entries are missing or files mixed up"
-        )
-    offset = len(MAGIC)
-    for sequence, previous, payload in _frames(data):
-        _verify_entry(report, offset, sequence, previous, payload)
-        offset += HEADER.size + len(payload)
-    rest = data[offset:]
-    if rest:
-        why = _damage(rest)
-        if why or not newest:
-            raise BadEntryError(offset, why or "an unfinished entry, and the journal goes on in another segment")
-        _note_torn(report, path, len(rest))
-
-
-def _frames(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """(sequence, previous hash, payload) of each frame whose checksum fits, up to the first that does not."""
-    offset = len(MAGIC)
-    while (size := _whole_frame(data, offset)) > 0:
-        _, _, sequence, previous = HEADER.unpack_from(data, offset)
-        yield sequence, previous, data[offset + HEADER.size : offset + size]
-        offset += size
-
-
-def _whole_frame(data: bytes, offset: int) -> int:
-    """The size [bytes] of the frame at `offset` if it is whole and its checksum fits, else 0."""
-    if offset + HEADER.size > len(data):
-        return 0
-    length, crc, _, _ = HEADER.unpack_from(data, offset)
-    end = offset + HEADER.size + length
-    if not 0 < length <= LARGEST or end > len(data):
-        return 0
-    return HEADER.size + int(length) if zlib.crc32(memoryview(data)[offset + 8 : end]) == crc else 0
-
-
-def _verify_entry(report: Report, offset: int, sequence: int, previous: bytes, payload: bytes) -> None:
-    if sequence != report.last_sequence + 1:
-        raise BadEntryError(offset, f"entry {sequence} lies where entry {report.last_sequence + 1} belongs")
-    if previous.hex() != report.head_hash:
-        raise BadEntryError(
-            offset, f"it carries {previous.hex()} as the hash of the entry before; that entry has {report.head_hash}"
-        )
-    value = _read_payload(offset, payload)
-    if not report.entries:
-        report.first_sequence, report.first_at = sequence, value["at"]
-    report.entries += 1
-    report.by_kind[value["kind"]] += 1
-    if value["kind"] == "readings":
-        rows = value["body"].get("readings")
-        if not isinstance(rows, list):
-            raise BadEntryError(offset, "an entry of readings without a list of readings")
-        report.readings += len(rows)
-    report.last_sequence, report.last_at = sequence, value["at"]
-    report.head_hash = hashlib.sha256(sequence.to_bytes(8, "big") + previous + payload).hexdigest()
-
-
-def _read_payload(offset: int, payload: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(payload)
-        again = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")).encode()
-    except (ValueError, RecursionError) as error:
-        raise BadEntryError(offset, f"the payload is not JSON: {error}") from error
-    if again != payload:
-        raise BadEntryError(offset, "the payload is not in canonical form: it was not written by a journal")
-    if not isinstance(value, dict) or {key: type(part) for key, part in value.items()} != KEYS:
-        raise BadEntryError(offset, f"the payload is not that of an entry: expected the keys {', '.join(KEYS)}")
-    if value["kind"] not in KINDS:
-        raise BadEntryError(offset, f"found kind {value['kind']!r}; expected one of {', '.join(KINDS)}")
+def _no_double(pairs: list[tuple[str, Any]]) -> Json:
+    if len(value := dict(pairs)) != len(pairs):
+        raise ValueError("a key stands twice in an object")
     return value
 
 
-def _damage(rest: bytes) -> str:
-    """Why the bytes behind the last whole frame are damage; "" if they are an entry that was begun and not finished."""
-    at = rest.find(BEGIN, HEADER.size + 1)
-    while at >= 0:
-        if _whole_frame(rest, at - HEADER.size):
-            return "the entry is damaged; whole entries follow it"
-        at = rest.find(BEGIN, at + 1)
-    # A payload ends with a brace; a zero there is a block that the disk had reserved and not yet written.
-    if len(rest) < HEADER.size or rest[-1] == 0:
-        return ""
-    length, crc, _, _ = HEADER.unpack_from(rest)
-    if HEADER.size + length <= len(rest):
-        return "the entry's checksum does not fit its bytes"
-    return "the entry's length is damaged" if zlib.crc32(memoryview(rest)[8:]) == crc else ""
+def _read(payload: bytes) -> tuple[str, Json, int]:
+    value = json.loads(payload.decode(), object_pairs_hook=_no_double, parse_constant=lambda word: float(f"{word}?"))
+    if {k: type(v) for k, v in value.items()} != KEYS or value["kind"] not in KINDS or not 0 <= value["at"] < 2**57:
+        raise ValueError(f"expected {', '.join(KEYS)}, the kind one of {', '.join(KINDS)}, the time since 1970")
+    return value["kind"], value["body"], value["at"]
 
 
-def _note_torn(report: Report, path: Path, size: int) -> None:
-    report.torn_bytes = size
-    report.note = (
-        f"{path.name} ends with {size} bytes of an entry that was begun and never acknowledged; "
-        f"the next start of the gateway cuts them off, keeps them beside it and tells so in an event"
-    )
+def _count(body: Json) -> tuple[int, int]:
+    """(readings, those of quality GOOD) of a table by columns."""
+    of, series, qualities = body["of"], body["series"], body.get("quality", [1] * len(body["of"]))
+    for name in {"instant", "value"} | (COLUMNS.keys() & body.keys()):
+        if not 0 < len(body[name]) == len(of) or not set(map(type, body[name])) <= COLUMNS[name]:
+            raise ValueError(f"column {name} is not as long as the others, empty, or holds what it may not")
+    finite = max(map(abs, filter(None, body["value"])), default=0) < float("inf")
+    named = 0 <= min(of) <= max(of) < len(set(series)) == len(series)
+    if not finite or not named or not 0 < min(qualities) <= max(qualities) < 32:
+        raise ValueError("a series stands twice or is not there, a value is not finite, or a quality is none")
+    return len(of), qualities.count(1)
 
 
-def _time(at: int | None) -> str:
-    if at is None:
-        return "never"
-    seconds, micros = divmod(at, 1_000_000)
+def _key_id(public: bytes) -> str:
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+class _Walk:
+    """One way through the chain, entry after entry."""
+
+    def __init__(self, directory: Path, keys: Sequence[bytes], witness: Sequence[Json], *, every: bool) -> None:
+        names = sorted((path.name for path in directory.iterdir() if NAME.fullmatch(path.name)), reverse=True)
+        if not names:
+            raise FileNotFoundError(f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
+        self.paths = [directory / name for name in sorted({name[:20]: name for name in names}.values())]
+        self.report = Report(directory, len(self.paths), key_given=bool(keys))
+        self.path, self.offset, self.head, self.every = self.paths[0], 0, bytes(32), every  # b"": nobody knows it
+        self.open: list[list[int]] = []  # of the ranges that were pruned, those which hold the entry looked at
+        self.given = {_key_id(public): public for public in keys}
+        self.key, self.loose = "", False  # the key in force; whether the event that brought it may be missing
+        self.anchored, self.broken = not keys, 1  # it is a given one or descends from one; or since when not
+        self.holes, self.since = 0, 0  # `at` of the first entry that no checkpoint covers
+        self.newest: dict[tuple[int, str], Json] = {}  # of each key, the newest checkpoint between holes
+        self.awaited = sorted(witness, key=lambda claim: int(claim["sequence"]), reverse=True)
+
+    def look_ahead(self) -> None:
+        """Learn what events tell has left before them. Not verified here: the walk comes to each of them."""
+        self.left: list[tuple[int, Json]] = []
+        with suppress(OSError, *ODD):
+            for path in self.paths:
+                for _, sequence, _, payload in _frames(path):
+                    if sequence and LEFT.search(payload) and (read := _read(payload))[0] == "event":
+                        self.left.append((sequence, read[1]))
+        self.retired = {body["last"]: body["hash"] for _, body in self.left if "last" in body}
+        self.lost = sorted(pair for _, body in self.left for pair in body.get("lost", ()))
+        self.pruned = sorted(([*pair, at] for at, body in self.left for pair in body.get("ranges", ())), reverse=True)
+        self.digests = {at: hashlib.sha256() for at, _ in self.left}
+        named = [bytes.fromhex(body["public"]) for _, body in self.left if "public" in body]
+        self.known = {_key_id(public): public for public in named} | self.given
+
+    def run(self) -> None:
+        """To the end; raises BadEntryError at the first thing that does not verify."""
+        try:
+            self.look_ahead()
+            for path in self.paths:
+                self.path, self.offset = path, 0
+                if (begin := int(path.name[:20])) != self.report.last_sequence + 1:
+                    self.jump(begin)
+                for self.offset, sequence, previous, payload in _frames(path):
+                    self.entry(sequence, previous, payload) if sequence else self.rest(payload)
+            self.finish()
+        except (gzip.BadGzipFile, *ODD) as error:
+            raise BadEntryError(f"it cannot be read as the format has it: {error!r}") from error
+
+    def rest(self, data: bytes) -> None:
+        """Bytes behind the last whole frame: an entry that was begun and not finished, or damage."""
+        why = "an unfinished entry within the journal" * (self.path.suffix == ".gz" or self.path != self.paths[-1])
+        starts = (found.start() - HEADER.size for found in re.finditer(rb'{"at":', data))
+        heads = ((start, *HEADER.unpack_from(data, start)[:2]) for start in starts if start > 0)
+        if not self.offset and not MAGIC.startswith(data.rstrip(b"\0")):
+            why = f"the segment begins with {data[: len(MAGIC)]!r}; expected {MAGIC!r}"
+        elif any(zlib.crc32(data[at + 8 : at + HEADER.size + length]) == crc for at, length, crc in heads):
+            why = "the entry is damaged; whole entries follow it"
+        elif self.offset and len(data) >= HEADER.size and data[-1]:  # a zero: the disk had reserved it, not yet written
+            length, crc, _, _ = HEADER.unpack_from(data)
+            damaged = HEADER.size + length <= len(data) or zlib.crc32(data[8:]) == crc
+            why = "the entry's bytes do not fit its checksum or its length" if damaged else why
+        if why:
+            raise BadEntryError(why)
+        self.report.torn_bytes = len(data)
+        self.report.notes.append("the last entry was begun and never acknowledged; the next start cuts it off")
+
+    def jump(self, sequence: int) -> None:
+        """Entries are missing before this one: events behind it must say why."""
+        report, last = self.report, self.report.last_sequence
+        if not report.entries:
+            last = max((end for end in self.retired if end < sequence), default=0)
+            self.head, self.loose = bytes.fromhex(self.retired.get(last, self.head.hex())), True
+        end = last
+        for first, to in self.lost:
+            end = max(end, to) if first <= end + 1 else end
+        if end < sequence - 1 or sequence <= last:
+            raise BadEntryError(f"entry {sequence} lies here; no event tells why those before it are missing", end + 1)
+        if last < sequence - 1:
+            unsigned = f"those from {report.signed_through + 1} to {last} are under no signature"
+            report.findings.append(f"entries {last + 1} to {sequence - 1} were lost by damage; {unsigned}")
+            self.head, self.loose, self.holes = b"", True, self.holes + 1
+        report.last_sequence = sequence - 1
+
+    def entry(self, sequence: int, previous: bytes, payload: bytes) -> None:  # noqa: C901 - one step per kind
+        report = self.report
+        if sequence != report.last_sequence + 1:
+            self.jump(sequence)
+        if self.head not in (previous, b""):
+            raise BadEntryError(f"it carries hash {previous.hex()} of the entry before, which has {self.head.hex()}")
+        kind, body, at = _read(payload)
+        hashed = sequence.to_bytes(8, "big") + previous + payload
+        digest = hashlib.sha256(hashed).digest()
+        while self.pruned and self.pruned[-1][0] <= sequence:
+            self.open.append(self.pruned.pop())
+        self.open = [span for span in self.open if span[1] >= sequence]
+        if kind == "pruned":
+            if not self.open:
+                raise BadEntryError("its payload has left, and no event payloads_pruned behind it tells that")
+            report.pruned, digest = report.pruned + body["readings"], bytes.fromhex(body["hash"])
+            for _, _, event in self.open:
+                self.digests[event].update(hashed)
+        if kind == "readings":
+            count, good = _count(body)
+            report.readings, report.good = report.readings + count, report.good + good
+        elif kind == "gap":
+            report.gap_slots += body["slots"] * len(body["series"])
+        elif kind == "event":
+            self.event(sequence, body["event"], body)
+        self.since = self.since or at
+        if kind == "checkpoint":
+            self.checkpoint({**body, "at": at}, sequence - 1, previous.hex())
+        report.first_sequence, report.first_at = report.first_sequence or sequence, report.first_at or at
+        report.last_sequence, report.last_at, report.entries = sequence, at, report.entries + 1
+        report.by_kind[kind] = report.by_kind.get(kind, 0) + 1
+        self.head, report.head_hash = digest, digest.hex()
+        self.compare(sequence, report.head_hash)
+
+    def event(self, sequence: int, name: str, body: Json) -> None:
+        if (name == "journal_created") != (sequence == 1):
+            raise BadEntryError(f"found event {name!r}; the journal begins with journal_created, and only there")
+        if name == "journal_created":
+            self.report.gateway = body["gateway"]
+        elif name in {"key_created", "key_rotated"}:
+            before, key, lost = body.get("before", ""), body["key"], body.get("lost") is True
+            public, old = bytes.fromhex(body["public"]), self.known.get(before)
+            if (before != self.key and not self.loose) or _key_id(public) != key:
+                raise BadEntryError(f"key {key} is not its own, or does not follow key {self.key or '(none)'}")
+            text = f"emg key 1\n{self.report.gateway}\n{before}\n{body['public']}\n".encode()
+            if before and old and not lost and not signature_holds(old, text, bytes.fromhex(body["signature"])):
+                raise BadEntryError(f"key {key} is not signed by {before}, the one before")
+            if lost:
+                self.report.findings.append(f"entry {sequence}: key {before} was lost and has not signed the next")
+            self.known[key] = public
+            self.take_key(sequence, key, descends=before == self.key and old is not None and not lost)
+        elif name == "payloads_pruned" and not self.holes:
+            told = {body["digest"], hashlib.sha256().hexdigest()}  # or none of them has been pruned yet
+            if self.digests[sequence].hexdigest() not in told:
+                raise BadEntryError("the pruned entries that it names are not those which lie before it")
+
+    def take_key(self, sequence: int, key: str, *, descends: bool) -> None:
+        anchored = not self.given or key in self.given or (descends and self.anchored)
+        self.broken = sequence if self.anchored and not anchored else self.broken
+        self.key, self.loose, self.anchored = key, False, anchored
+        self.report.keys.append({"key": key, "public": self.known.get(key, b"").hex(), "from": sequence})
+        if key not in self.known:
+            self.report.findings.append(f"nothing that is left names the public key {key}: give it with --key")
+
+    def checkpoint(self, claim: Json, sequence: int, digest: str) -> None:
+        self.report.gateway = self.report.gateway or claim["gateway"]
+        if self.loose and claim["key"] != self.key:
+            self.take_key(sequence + 1, claim["key"], descends=False)
+        stated = {"gateway": self.report.gateway, "hash": digest, "key": self.key, "sequence": sequence}
+        if not stated.items() <= claim.items():
+            raise BadEntryError(f"the checkpoint states {claim}; expected {stated}")
+        if self.every and not self.genuine(claim):
+            raise BadEntryError(f"its signature does not hold: rewritten, from {self.report.signed_through + 1} on")
+        self.newest[self.holes, self.key], self.loose = claim, False
+        if self.anchored:
+            self.report.signed_through, self.since = sequence, 0
+
+    def genuine(self, claim: Json) -> bool:
+        """False if the key that it names has not signed it; a key that is not known contradicts nothing."""
+        text = "emg checkpoint 1\n{gateway}\n{sequence}\n{hash}\n{at}\n".format(**claim).encode()
+        public, form = self.known.get(claim["key"]), re.fullmatch("[0-9a-f]{128}", str(claim["signature"]))
+        return public is None or signature_holds(public, text, bytes.fromhex(form[0] if form else ""))
+
+    def compare(self, sequence: int, digest: str) -> None:
+        while self.awaited and self.awaited[-1]["sequence"] <= sequence:
+            claim = self.awaited.pop()
+            mine = (claim["gateway"], claim["sequence"]) == (self.report.gateway, sequence)
+            if mine and claim["hash"] == digest:
+                self.report.witnessed_through = sequence
+            elif mine and self.genuine(claim):
+                raise BadEntryError("the witness knows another: rewritten behind what it agrees with", sequence)
+
+    def finish(self) -> None:
+        """What only the end shows."""
+        report, sure = self.report, self.report.signed_through
+        report.not_yet_signed = report.last_sequence - sure
+        for claim in reversed(self.awaited):
+            if claim["gateway"] == report.gateway and self.genuine(claim):
+                raise BadEntryError(f"the witness has one of entry {claim['sequence']}: cut off, or an older copy")
+        if not self.anchored:
+            raise BadEntryError("from here on no key is in force that was given or descends from one", self.broken)
+        late = report.last_at - (self.since or report.last_at) > 3_600_000_000
+        if report.keys and (late or (self.given and not sure)):
+            report.findings.append(f"entries behind {sure} are not signed: all, or those of more than an hour")
+        report.findings += [f"entry {at}, {body['event']}, is not yet signed" for at, body in self.left if at > sure]
+
+
+def verify_journal(
+    directory: Path, *, keys: Sequence[bytes] = (), witness: Sequence[Json] = (), every: bool = False
+) -> Report:
+    """Walk the chain up to the first thing that does not verify. Raises FileNotFoundError when there is no journal."""
+    walk = _Walk(directory, keys, witness, every=every)
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
-    except (ValueError, OverflowError, OSError):
-        return f"{at} us"
+        walk.run()
+    except BadEntryError as error:
+        what, sequence = (*error.args, walk.report.last_sequence + 1)[:2]
+        walk.report.ok = False
+        walk.report.problem = {"file": walk.path.name, "offset": walk.offset, "sequence": sequence, "what": what}
+    if not every and not all(map(walk.genuine, walk.newest.values())):
+        return verify_journal(directory, keys=keys, witness=witness, every=True)
+    return walk.report
+
+
+def read_witness(path: Path) -> Iterator[Json]:
+    """The checkpoints that a witness kept, one a line. Raises ValueError naming a line that is none."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        claim = json.loads(line) if line[:1] == b"{" and line[-1:] == b"}" else None
+        if not isinstance(claim, dict) or {key: type(part) for key, part in claim.items()} != CLAIM:
+            raise ValueError(f"{path}:{number}: no checkpoint; expected one JSON object with {', '.join(CLAIM)}")
+        yield claim
 
 
 def find_journal(path: Path) -> Path:
-    """The journal's folder for what a person named: that folder, a data folder, or a site file.
-
-    Raises CouldNotRunError when the path leads to none.
-    """
+    """The journal's folder for what a person named. Raises OSError or ValueError when that leads to none."""
     if path.is_file() and path.suffix == ".toml":
-        try:
-            told = tomllib.loads(path.read_text("utf-8"))["site"]["data_dir"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CouldNotRunError(f"{path}: names no [site] data_dir ({error!r})") from error
-        path = path.parent / str(told)
-    if (path / "journal").is_dir():
-        return path / "journal"
-    if path.is_dir():
-        return path
-    raise CouldNotRunError(f"{path}: no such folder")
+        named = tomllib.loads(path.read_text("utf-8")).get("site", {}).get("data_dir")
+        if not isinstance(named, str):
+            raise ValueError(f"{path}: names no data_dir in [site]")
+        path = path.parent / named
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such folder")
+    return path / "journal" if (path / "journal").is_dir() else path
 
 
 def main(argv: list[str] | None = None) -> int:
     """Verify the journal named on the command line; print the report; the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="emg verify" if __name__ != "__main__" else None,
-        description="Check a journal: checksums, sequence numbers, hash chain, counts.",
-    )
+    parser = argparse.ArgumentParser(prog=None if __name__ == "__main__" else "emg verify")
     parser.add_argument("directory", metavar="DIR", nargs="?", default=".", help="journal, data folder or site file")
+    parser.add_argument("--key", action="append", default=[], metavar="PUB", help="public key: hex, or its file")
+    parser.add_argument("--witness", type=Path, metavar="FILE", help="checkpoints that it kept, one a line")
+    parser.add_argument("--signatures", choices=("last", "all"), default="last", help="of checkpoints; all takes long")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     try:
         chosen = parser.parse_args(argv)
+        keys = [bytes.fromhex(Path(key).read_text("ascii") if Path(key).is_file() else key) for key in chosen.key]
+        witness, every = list(read_witness(chosen.witness)) if chosen.witness else [], chosen.signatures == "all"
+        report = verify_journal(find_journal(Path(chosen.directory)), keys=keys, witness=witness, every=every)
     except SystemExit as ending:  # after --help, or a word that it does not know
         return int(ending.code or 0)
-    try:
-        report = verify_journal(find_journal(Path(chosen.directory)))
-    except (CouldNotRunError, OSError) as error:
+    except (AttributeError, OSError, ValueError) as error:
         if chosen.json:
             sys.stdout.write(json.dumps({"ok": False, "could_not_run": str(error)}, ensure_ascii=False) + "\n")
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write((report.as_json() if chosen.json else report.as_text()) + "\n")
-    return 0 if report.ok else 1
+    sys.stdout.write((json.dumps(vars(report), ensure_ascii=False) if chosen.json else report.as_text()) + "\n")
+    return 0 if report.ok and not report.findings else 1
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.clocks import ReplayClock
 from gateway.journal.entries import EntryKind
+from gateway.journal.signing import SigningKey
 from gateway.journal.writer import Journal
 
 GATEWAY = "gw-test"
@@ -20,8 +21,11 @@ START = 1_773_129_600_000_000
 MAGIC = b"emg-journal 1\n"
 
 
-def open_journal(directory: Path, *, segment_bytes: int = 1 << 24, at: int = START) -> Journal:
-    return Journal.open(directory, gateway_id=GATEWAY, clock=ReplayClock(at), segment_bytes=segment_bytes)
+def open_journal(
+    directory: Path, *, segment_bytes: int = 1 << 24, at: int = START, key: SigningKey | None = None
+) -> Journal:
+    clock = ReplayClock(at)
+    return Journal.open(directory, gateway_id=GATEWAY, clock=clock, segment_bytes=segment_bytes, key=key)
 
 
 def make_journal(directory: Path, count: int, *, segment_bytes: int = 1 << 24) -> list[Path]:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ needs_strace = pytest.mark.skipif(STRACE is None, reason="strace (Debian package
 
 
 def run(command: list[str]) -> list[str]:
-    env = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    packages = sysconfig.get_path("purelib")  # the bare interpreter does not look there
+    env = {"PYTHONPATH": f"{ROOT}:{packages}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
     assert done.stderr == ""
     return done.stdout.splitlines()

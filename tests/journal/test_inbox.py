@@ -34,7 +34,7 @@ def taken(data_dir: Path) -> list[Entry]:
 
 def test_entries_come_out_as_they_went_in_with_where_they_came_from(tmp_path: Path) -> None:
     batch = [Reading("e/p/volume", START, 2**53 + 1), Reading("e/p/flow", START, 2.5)]
-    items = [(EntryKind.READINGS, readings_body("import", batch)), (EntryKind.CORRECTION, {"reason": "表底录错"})]
+    items = [(EntryKind.READINGS, readings_body("import", batch)), (EntryKind.AUDIT, {"reason": "表底录错"})]
     path = submit(tmp_path, items, origin="emg import readings", author="王")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with open_journal(tmp_path / "journal") as journal:
@@ -42,7 +42,7 @@ def test_entries_come_out_as_they_went_in_with_where_they_came_from(tmp_path: Pa
         assert take_in(tmp_path, journal) == []
     assert verdict == Verdict(path.name, True, 2, 2, 3, None, "")
     first, second = taken(tmp_path)
-    assert (first.sequence, first.kind, second.sequence, second.kind) == (2, "readings", 3, "correction")
+    assert (first.sequence, first.kind, second.sequence, second.kind) == (2, "readings", 3, "audit")
     assert readings_of(first) == batch
     source = {"file": path.name, "sha256": digest, "author": "王", "origin": "emg import readings"}
     assert first.body["inbox"] == {**source, "line": 2}
@@ -80,8 +80,14 @@ GOOD = b'{"body":{"n":1},"kind":"audit"}\n'
         (HEAD + b'{"body":[],"kind":"audit"}\n', 2, "must be an object"),
         (HEAD + b'{"body":{"inbox":{}},"kind":"audit"}\n', 2, "journal's own"),
         (HEAD + b'{"body":{},"kind":"audit","at":5}\n', 2, "with the keys body, kind"),
-        (HEAD + GOOD * 3 + b'{"body":{"line":"m"},"kind":"readings"}\n', 5, "a list of series"),
-        (HEAD + b'{"body":{"line":"m","readings":[[0,1]],"series":["e/p/q"]},"kind":"readings"}\n', 2, "reading 1"),
+        (HEAD + GOOD * 3 + b'{"body":{"line":"m"},"kind":"readings"}\n', 5, "lists under series"),
+        (HEAD + b'{"body":{"event":"key_rotated"},"kind":"event"}\n', 2, "only the journal tells it"),
+        (HEAD + b'{"body":{"hash":"00"},"kind":"pruned"}\n', 2, "found kind 'pruned'"),
+        (
+            HEAD + b'{"body":{"instant":[0.5],"line":"m","of":[0],"series":["e/p/q"],"value":[1]},"kind":"readings"}\n',
+            2,
+            "reading 1 of the entry, e/p/q: found instant 0.5",
+        ),
         (HEAD + b"[" * 100_000 + b"\n", 2, "not JSON"),
         (HEAD + b"\xff\xfe\n", 2, "not JSON"),
         (HEAD.replace(b"1", b"2") + GOOD, 1, "format 2"),
@@ -170,7 +176,7 @@ def test_a_stopped_journal_takes_nothing_in_and_loses_nothing(tmp_path: Path) ->
 async def test_the_watch_takes_in_what_comes_while_collectors_append(tmp_path: Path) -> None:
     journal = open_journal(tmp_path / "journal")
     watching = asyncio.ensure_future(watch(tmp_path, journal, SystemClock()))
-    appending = [asyncio.ensure_future(journal.append(EntryKind.EVENT, {"n": n})) for n in range(50)]
+    appending = [asyncio.ensure_future(journal.append(EntryKind.AUDIT, {"n": n})) for n in range(50)]
     paths = [submit_some(tmp_path, 5, at=START + n) for n in range(3)]
     verdicts = [await asyncio.to_thread(verdict_of, path, 20) for path in paths]
     assert [verdict is not None and verdict.accepted for verdict in verdicts] == [True] * 3

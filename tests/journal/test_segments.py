@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import JournalError
+from gateway.journal.segment_files import find_frame, has_magic, last_frame, open_segment
 from gateway.journal.segments import (
     Tail,
     encode_frame,
     entry_hash,
-    find_frame,
-    has_magic,
     judge_tail,
-    last_frame,
     parse_frame,
     segment_name,
     segments,
@@ -58,12 +56,13 @@ def test_the_directory_listing_is_the_index(tmp_path: Path) -> None:
 
 def test_any_entry_is_found_from_the_end(tmp_path: Path) -> None:
     (path,) = make_journal(tmp_path, 300)
-    for sequence in (1, 2, 255, 256, 257, 299, 300):
-        frame = find_frame(path, sequence)
-        assert frame is not None
-        assert frame.sequence == sequence
-    assert find_frame(path, 301) is None
-    newest = last_frame(path)
+    with open_segment(path) as file:
+        for sequence in (1, 2, 255, 256, 257, 299, 300):
+            frame = find_frame(file, sequence)
+            assert frame is not None
+            assert frame.sequence == sequence
+        assert find_frame(file, 301) is None
+        newest = last_frame(file)
     assert newest is not None
     assert newest.sequence == 300
 
@@ -74,8 +73,9 @@ def test_an_entry_larger_than_a_piece_is_found_too(tmp_path: Path) -> None:
     two = build_frame(2, hash_of(one), payload)
     path = tmp_path / segment_name(1)
     path.write_bytes(b"emg-journal 1\n" + one + two)
-    assert [find_frame(path, n).sequence for n in (1, 2)] == [1, 2]  # type: ignore[union-attr]
-    assert last_frame(path).hash == hash_of(two)  # type: ignore[union-attr]
+    with open_segment(path) as file:
+        found = [find_frame(file, 1), find_frame(file, 2), last_frame(file)]
+    assert [frame and frame.hash for frame in found] == [hash_of(one), hash_of(two), hash_of(two)]
 
 
 def test_what_a_crash_can_leave_is_torn_and_what_it_cannot_is_damage() -> None:
@@ -98,7 +98,11 @@ def test_what_a_crash_can_leave_is_torn_and_what_it_cannot_is_damage() -> None:
 def test_a_segment_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / segment_name(1)
     path.write_bytes(b"emg-journal 2\n" + build_frame(1, bytes(32), PAYLOAD))
-    with pytest.raises(JournalError, match=r"00000000000000000001\.journal: begins with b'emg-journal 2"):
-        has_magic(path)
+    with (
+        open_segment(path) as file,
+        pytest.raises(JournalError, match=r"00000000000000000001\.journal: begins with b'emg-journal 2"),
+    ):
+        has_magic(file)
     path.write_bytes(b"emg-jou")
-    assert has_magic(path) is False
+    with open_segment(path) as file:
+        assert has_magic(file) is False

@@ -1,0 +1,366 @@
+"""What somebody may do who can write the disk, knows the journal's format, and lacks the private key.
+
+Each forger gets a good journal and returns other frames, and the number of the first entry that is no longer as it was.
+Not tried is what README.md says nobody can see: the entries behind the newest checkpoint.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.journal.journals import build_frame, hash_of
+from tests.journal.signed_journals import (
+    Claim,
+    Hand,
+    as_bytes,
+    payload_of,
+    private_key,
+    pruned,
+    public_of,
+    read,
+    signed_claim,
+)
+
+
+class Good(NamedTuple):
+    """A journal as a gateway left it, its public key, what its witness kept, and another gateway's journal."""
+
+    frames: list[bytes]
+    public: bytes
+    witness: list[Claim]
+    signed: int  # entries that a checkpoint covers
+    foreign: list[bytes]
+    older: list[bytes]  # the same gateway again, gone on from a copy made before the newest checkpoint
+
+
+Forger = Callable[[Good, random.Random], tuple[list[bytes], int]]
+
+
+def good_journal(chance: random.Random) -> Good:
+    seed = chance.randrange(1 << 40)
+    hand, older, other = Hand(seed), Hand(seed), Hand(seed + 2)
+    public, before = public_of(hand.key), chance.randrange(12, 40)
+    hand.some(before)
+    older.some(before)
+    older.chance = random.Random(seed + 3)
+    older.some(chance.randrange(1, 60))
+    older.checkpoint()
+    if chance.random() < 0.3:
+        hand.checkpoint()
+        hand.rotate(seed + 1)
+    hand.some(chance.randrange(4, 20))
+    hand.checkpoint()
+    frames = list(hand.frames)
+    if chance.random() < 0.3:
+        readings = [n for n, frame in enumerate(frames, 1) if read(frame)["kind"] == "readings"]
+        hand.prune(readings[: chance.randrange(1, 6)])
+        frames = [hand.pruned.get(n, frame) for n, frame in enumerate(hand.frames, 1)]
+    other.some(len(frames))
+    return Good(frames, public, hand.witness, len(frames) - 1, other.frames, older.frames)
+
+
+def rebuilt(frame: bytes, payload: bytes, *, sequence: int | None = None, previous: bytes | None = None) -> bytes:
+    """The frame with another payload and a checksum that fits it."""
+    number = int.from_bytes(frame[8:16], "big") if sequence is None else sequence
+    return build_frame(number, frame[16:48] if previous is None else previous, payload)
+
+
+def digest_of(frame: bytes) -> bytes:
+    """The hash in the chain; of a pruned entry the one that it states."""
+    value = read(frame)
+    return bytes.fromhex(value["body"]["hash"]) if value["kind"] == "pruned" else hash_of(frame)
+
+
+def rechained(frames: list[bytes], start: int, how: str) -> list[bytes]:
+    """All from index `start` on chained and numbered anew, checkpoints stating what they now stand behind.
+
+    `how`: their signatures stay as they were ("keep"), or are made with a key of the forger's ("forge").
+    """
+    done = frames[:start]
+    for frame in frames[start:]:
+        value, previous = read(frame), digest_of(done[-1]) if done else bytes(32)
+        if value["kind"] == "checkpoint":
+            body, claim = value["body"], {"hash": previous.hex(), "sequence": len(done)}
+            forged = signed_claim(private_key(666), body["gateway"], len(done), previous, value["at"])
+            value["body"] = {**body, **claim, "signature": forged["signature"] if how == "forge" else body["signature"]}
+        done.append(rebuilt(frame, as_bytes(value), sequence=len(done) + 1, previous=previous))
+    return done
+
+
+def altered(frame: bytes, chance: random.Random) -> bytes:
+    """Its payload with another value somewhere, still JSON."""
+    value = read(frame)
+    body, part = value["body"], chance.choice(["at", "boot", "body"])
+    if value["kind"] == "checkpoint":  # the others are not signed by itself
+        part = "body"
+    if value["kind"] == "pruned":
+        body["hash"] = chance.randbytes(32).hex()
+    elif part == "at":
+        value["at"] += chance.choice([-1, 1, 3600_000_000])
+    elif part == "boot":
+        value["boot"] += "x"
+    elif value["kind"] == "readings":
+        at = chance.randrange(len(body["value"]))
+        body["value"][at] = (body["value"][at] or 0) + 1
+    elif value["kind"] == "checkpoint":
+        body["hash"] = chance.randbytes(32).hex()
+    else:
+        body["note"] = "x"
+    return rebuilt(frame, as_bytes(value))
+
+
+def some_index(good: Good, chance: random.Random) -> int:
+    """Of an entry that a checkpoint covers, with one behind it."""
+    return chance.randrange(1, good.signed - 1)
+
+
+def edit_a_byte(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    frames, payload = list(good.frames), bytearray(good.frames[at][48:])
+    where = chance.randrange(len(payload))
+    payload[where] = (payload[where] + chance.randrange(1, 256)) % 256
+    if read(frames[at])["kind"] == "pruned":
+        payload = bytearray(frames[at][48:].replace(b'"hash":"', b'"hash":"0', 1))
+    frames[at] = rebuilt(frames[at], bytes(payload))
+    return frames, at + 1
+
+
+def edit(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    frames = list(good.frames)
+    frames[at] = altered(frames[at], chance)
+    return frames, at + 1
+
+
+def edit_and_chain_anew(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    frames, number = edit(good, chance)
+    return rechained(frames, number, chance.choice(["keep", "forge"])), number
+
+
+def delete(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    frames = [*good.frames[:at], *good.frames[at + chance.randrange(1, 3) :]]
+    return (frames if chance.random() < 0.5 else rechained(frames, at, "forge")), at + 1
+
+
+def insert(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    own = build_frame(at + 1, digest_of(good.frames[at - 1]), payload_of("event", {"event": "tick"}, 1))
+    frames = [*good.frames[:at], own, *good.frames[at:]]
+    return (frames if chance.random() < 0.5 else rechained(frames, at, "forge")), at + 1
+
+
+def swap(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    frames = [*good.frames[:at], good.frames[at + 1], good.frames[at], *good.frames[at + 2 :]]
+    return (frames if chance.random() < 0.5 else rechained(frames, at, "keep")), at + 1
+
+
+def replay_another_gateway(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    count = chance.randrange(1, 4)
+    frames = [*good.frames[:at], *good.foreign[at : at + count], *good.frames[at + count :]]
+    return (frames if chance.random() < 0.5 else rechained(frames, at, "keep")), at + 1
+
+
+def replay_an_older_entry(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    frames = [*good.frames[:at], good.frames[chance.randrange(at)], *good.frames[at + 1 :]]
+    return (frames if chance.random() < 0.5 else rechained(frames, at, "forge")), at + 1
+
+
+def sign_with_another_key(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """The whole journal written anew under a key of the forger's, its id and the event that names it included."""
+    key, frames = private_key(667), list(good.frames)
+    hand = Hand(667)
+    for frame in frames[2:]:
+        value = read(frame)
+        if value["kind"] == "checkpoint":
+            hand.checkpoint()
+        elif value["body"].get("event") not in {"key_rotated", "payloads_pruned"} and value["kind"] != "pruned":
+            hand.write(value["kind"], {**value["body"], "line": "bus-2"})
+    assert public_of(key) != good.public
+    return hand.frames, 1
+
+
+def serialise_anew(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = some_index(good, chance)
+    while read(good.frames[at])["kind"] == "pruned":  # its payload has no hash of its own
+        at = some_index(good, chance)
+    frames = list(good.frames)
+    frames[at] = rebuilt(frames[at], json.dumps(read(frames[at])).encode())
+    return (frames if chance.random() < 0.5 else rechained(frames, at + 1, "keep")), at + 1
+
+
+def forge_pruning(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """A reading that disturbs somebody leaves; half of the forgers announce it at the end of the journal."""
+    numbers = [n for n, f in enumerate(good.frames[: good.signed], 1) if read(f)["kind"] in {"readings", "event"}]
+    at = chance.choice(numbers[2:]) - 1
+    frames = list(good.frames)
+    digest = hash_of(frames[at])
+    frames[at] = pruned(frames[at])
+    if chance.random() < 0.5:
+        named = hashlib.sha256(digest).hexdigest()
+        body = {"event": "payloads_pruned", "ranges": [[at + 1, at + 1]], "entries": 1, "digest": named}
+        frames.append(build_frame(len(frames) + 1, digest_of(frames[-1]), payload_of("event", body, 1)))
+        return frames, len(frames)
+    return frames, at + 1
+
+
+def forge_a_salvage(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """Entries go missing, and an event at the end of the journal says that damage took them."""
+    at, count = some_index(good, chance), chance.randrange(1, 4)
+    body = {"event": "salvaged", "lost": [[at + 1, at + count]], "frames": 1, "damaged": []}
+    last = build_frame(len(good.frames) + 1, digest_of(good.frames[-1]), payload_of("event", body, 1))
+    return [*good.frames[:at], *good.frames[at + count :], last], at + 1
+
+
+def forge_a_rotation(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """Behind the newest checkpoint a new key takes over, without the old one's signature; then all is signed well."""
+    key, last = private_key(668), read(good.frames[-1])
+    before = last["body"]["key"]
+    body: dict[str, Any] = {"event": "key_rotated", "before": before, "public": public_of(key).hex()}
+    body |= {"key": signed_claim(key, "gw-test", 1, bytes(32), 1)["key"]}
+    body |= chance.choice([{"signature": bytes(64).hex()}, {"lost": True}])
+    number = len(good.frames) + 1
+    frames = [*good.frames, build_frame(number, digest_of(good.frames[-1]), payload_of("event", body, last["at"]))]
+    claim = signed_claim(key, "gw-test", number, hash_of(frames[-1]), last["at"])
+    frames.append(build_frame(number + 1, hash_of(frames[-1]), payload_of("checkpoint", claim, last["at"])))
+    return frames, number
+
+
+def cut_the_tail(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    covered = good.witness[-1]["sequence"]
+    at = chance.randrange(2, covered)
+    return good.frames[:at], at + 1
+
+
+def put_an_older_copy_back(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """The gateway goes on from it and signs other entries rightly; only a witness knows."""
+    same = [mine == theirs for mine, theirs in zip(good.frames, good.older, strict=False)]
+    return good.older, (same.index(False) if False in same else len(same)) + 1
+
+
+def rewrite_before_a_pruned_entry(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """What a pruned entry states of itself stays true when the one before it is another."""
+    found = [n for n, frame in enumerate(good.frames) if read(frame)["kind"] == "pruned"]
+    if not found:
+        return edit(good, chance)
+    at = chance.choice(found)
+    frames = list(good.frames)
+    frames[at - 1] = altered(frames[at - 1], chance)
+    frames[at] = rebuilt(frames[at], frames[at][48:], previous=digest_of(frames[at - 1]))
+    return frames, at
+
+
+def forge_a_count(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """More readings are said to have been pruned than there were."""
+    found = [n for n, frame in enumerate(good.frames) if read(frame)["kind"] == "pruned"]
+    if not found:
+        return edit(good, chance)
+    at = chance.choice(found)
+    value, frames = read(good.frames[at]), list(good.frames)
+    value["body"]["readings"] += 1
+    frames[at] = rebuilt(frames[at], as_bytes(value))
+    return frames, at + 1
+
+
+def forge_a_retirement(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """The oldest entries go missing, and an event at the end of the journal says that they left by age."""
+    at = chance.randrange(2, good.signed - 1)
+    body = {"event": "segments_retired", "last": at, "hash": digest_of(good.frames[at - 1]).hex()}
+    body |= {"key": read(good.frames[1])["body"]["key"], "public": good.public.hex()}
+    last = build_frame(len(good.frames) + 1, digest_of(good.frames[-1]), payload_of("event", body, 1))
+    return [*good.frames[at:], last], 1
+
+
+# What somebody does to the files of a good journal, `compressed` or not; returns the first entry that suffers.
+FileForger = Callable[[list[Path], random.Random], int]
+
+
+def drop_a_segment(paths: list[Path], chance: random.Random) -> int:
+    path = chance.choice(paths[:-1])
+    path.unlink()
+    return int(path.name[:20])
+
+
+def exchange_segments(paths: list[Path], chance: random.Random) -> int:
+    one, other = chance.sample(paths[:-1], 2) if len(paths) > 2 else paths
+    first, second = one.read_bytes(), other.read_bytes()
+    if one.suffix != other.suffix:
+        one.unlink()
+        return int(one.name[:20])
+    one.write_bytes(second)
+    other.write_bytes(first)
+    return min(int(one.name[:20]), int(other.name[:20]))
+
+
+def exchange_members(paths: list[Path], chance: random.Random) -> int:
+    """Whole compressed members change places, within a segment."""
+    path = next((path for path in paths if path.suffix == ".gz"), None)
+    if path is None:
+        return drop_a_segment(paths, chance)
+    found = split_members(path.read_bytes())
+    one, other = sorted(chance.sample(range(len(found)), 2))
+    found[one], found[other] = found[other], found[one]
+    path.write_bytes(b"".join(found))
+    return int(path.name[:20]) + 5 * one
+
+
+def repeat_a_member(paths: list[Path], chance: random.Random) -> int:
+    path = next((path for path in paths if path.suffix == ".gz"), None)
+    if path is None:
+        return drop_a_segment(paths, chance)
+    found = split_members(path.read_bytes())
+    path.write_bytes(b"".join([*found, found[-1]]))
+    return int(path.name[:20]) + 5 * (len(found) - 1) + 1
+
+
+def cut_a_segment_short(paths: list[Path], chance: random.Random) -> int:
+    path = chance.choice(paths[:-1])
+    data = path.read_bytes()
+    path.write_bytes(data[: chance.randrange(1, len(data))])
+    return int(path.name[:20])
+
+
+def split_members(data: bytes) -> list[bytes]:
+    """The members of a compressed segment, by the sizes in their extra fields."""
+    found = []
+    while data:
+        size = int.from_bytes(data[16:20], "little")
+        found.append(data[:size])
+        data = data[size:]
+    return found
+
+
+FORGERS: list[Forger] = [
+    edit_a_byte,
+    edit,
+    edit_and_chain_anew,
+    delete,
+    insert,
+    swap,
+    replay_another_gateway,
+    replay_an_older_entry,
+    sign_with_another_key,
+    serialise_anew,
+    forge_pruning,
+    forge_a_salvage,
+    forge_a_rotation,
+    rewrite_before_a_pruned_entry,
+    forge_a_count,
+    forge_a_retirement,
+    cut_the_tail,
+    put_an_older_copy_back,
+]
+NEEDS_THE_WITNESS = {cut_the_tail, put_an_older_copy_back}
+FILE_FORGERS: list[FileForger] = [
+    drop_a_segment,
+    exchange_segments,
+    exchange_members,
+    repeat_a_member,
+    cut_a_segment_short,
+]
