@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from analytics.context import FigureContext
+from analytics.copies import copy_settled, destinations, note_settled
+from analytics.copy_book import CopyBook
 from analytics.figures import figures_of, resolve
 from analytics.pedigree import figure_node, unfold
-from analytics.settle import SettleReport, settle_once
+from analytics.settle import Note, SettleReport, settle_once
 from analytics.standards.tables import load_tables
 from analytics.tree_view import figures_table, pedigree_tree
 from gateway.clocks import Clock, SystemClock
@@ -76,7 +79,7 @@ def settle_command(
         # The one writer of intervals: a second settle waits here, and then finds nothing to do.
         open_interval_store(site, read_only=False) as intervals,
     ):
-        report = _settled(site, readings, intervals, again=again)
+        report = _settled_and_copied(site, readings, intervals, again=again)
     if json:
         print_json(asdict(report) | {"settled_at": iso(report.settled_at)})
     elif not quiet:
@@ -129,7 +132,19 @@ def pedigree_command(
         console().print(pedigree_tree(node))
 
 
-def _settled(site: Site, readings: ReadingStore, intervals: IntervalStore, *, again: bool) -> SettleReport:
+def _settled_and_copied(site: Site, readings: ReadingStore, intervals: IntervalStore, *, again: bool) -> SettleReport:
+    """Settle once; then copy what was settled to the servers that dashboards ask, where there are any."""
+    to = destinations(site)
+    if not to:
+        return _settled(site, readings, intervals, again=again, note=lambda _: None)
+    with CopyBook.open(site.data_dir / "copies.db") as book:
+        note = partial(note_settled, site, book, to, readings)
+        report = _settled(site, readings, intervals, again=again, note=note)
+        copy_settled(site, book, to, intervals)
+    return report
+
+
+def _settled(site: Site, readings: ReadingStore, intervals: IntervalStore, *, again: bool, note: Note) -> SettleReport:
     """Settle once, with a bar of progress where somebody watches."""
     watched = Console(stderr=True)
     columns = (TextColumn("settling"), BarColumn(), MofNCompleteColumn(), TextColumn("series"), TimeRemainingColumn())
@@ -142,6 +157,7 @@ def _settled(site: Site, readings: ReadingStore, intervals: IntervalStore, *, ag
             clock=SystemClock(),
             scope=EVERYTHING,
             again=again,
+            note=note,
             progress=lambda done, every: bar.update(task, completed=done, total=every),
         )
 

@@ -5,7 +5,7 @@ that a run that is cut off is simply repeated.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from analytics.differencing import REASON_GAP, Settled, difference, rules_of, shown_totals
 from analytics.placing import place_interval_readings, place_tickets
@@ -16,10 +16,11 @@ from gateway.domain.intervals import Interval
 from gateway.domain.readings import MICROSECONDS, Quality
 from gateway.domain.scopes import Scope
 from gateway.domain.sites import Series, Site
-from gateway.errors import StoreError
+from gateway.errors import SinkBusy, SinkDenied, StoreError
 from gateway.stores.intervals import IntervalStore
 
 Progress = Callable[[int, int], None]  # (series done, series to do)
+Note = Callable[[Sequence[Touched]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +48,14 @@ def settle_once(
     scope: Scope,
     again: bool = False,
     progress: Progress = lambda _done, _all: None,
+    note: Note = lambda _spans: None,
 ) -> SettleReport:
     """Settle what the reading store took in since the last time; with `again`, everything from the beginning.
 
     A series that is settled for the first time is settled from its first reading. A series that cannot be
-    settled is told in the report and takes no other with it. Raises StoreError when the watermark cannot be moved.
+    settled is told in the report and takes no other with it. `note` is told the spans of series that were written,
+    before the watermark moves: what it raises keeps the watermark where it is. Raises StoreError when that
+    cannot move, SinkBusy and SinkDenied when the server of the reading store does not answer.
     """
     newest, touched = readings.touched(scope, 0 if again else intervals.watermark())
     touched = _with_newcomers(site, readings, intervals, scope, touched)
@@ -68,11 +72,14 @@ def settle_once(
             continue
         try:
             changed += work.settle(series, span)
+        except (SinkBusy, SinkDenied):
+            raise  # a server that does not answer is no matter of one series
         except (StoreError, ValueError) as error:
             refused.append(str(error))
             # What was settled before must be settled on from here once the mistake is mended.
             held_back |= span.series in described
     progress(len(touched), len(touched))
+    note(work.written)
     if newest > intervals.watermark() and not held_back:
         intervals.set_watermark(newest)
     return SettleReport(
@@ -109,6 +116,7 @@ class _Work:
     scope: Scope
     watermark: int
     settled_at: int
+    written: list[Touched] = field(default_factory=list)  # where intervals may have changed
 
     def settle(self, series: Series, touched: Touched) -> int:
         """Settle the intervals of one series that a touched span can change. Returns the versions written."""
@@ -119,6 +127,7 @@ class _Work:
         settled = self._totals(series, span) if cumulative else self._amounts(series, span)
         # Only now: a series that is refused stays one that was never settled.
         self.intervals.describe(series)
+        self.written.append(Touched(series.key, span[0], span[1] - 1))
         return self.intervals.write(
             series.key,
             [interval for interval in settled.intervals if span[0] <= interval.start < span[1]],

@@ -1,105 +1,178 @@
 """`emg acquire`: reads the lines, keeps the journal, takes in the inbox and fills the reading store."""
 
 import asyncio
-import hashlib
+import errno
 import logging
 import signal
-from contextlib import aclosing, suppress
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from collectors.lines import LINES, Opening
+from collectors.acquire_identity import identity
+from collectors.acquire_line import keep_reading
+from collectors.acquire_upkeep import retain_daily
+from collectors.lines import polled_schedules
 from collectors.modbus_tcp import quiet_wire_log
-from collectors.mqtt import Rejected
+from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
+from collectors.slot_account import STOPPED, SlotAccount, account_before, begin_account
+from gateway.alarm import Alarm, set_alarm
+from gateway.clock_watch import ClockWatch
 from gateway.clocks import Clock, SystemClock
 from gateway.command_line import run_app
 from gateway.config import load_site
-from gateway.domain.readings import MICROSECONDS
-from gateway.domain.sites import Line, Site
-from gateway.errors import GatewayError, JournalError
+from gateway.domain.sites import Site
+from gateway.errors import GatewayError, JournalError, JournalStopped
 from gateway.journal import inbox
-from gateway.journal.entries import EntryKind, readings_body
+from gateway.journal.checkpoints import check_now, keep_checking
+from gateway.journal.compressing import compress_forever
+from gateway.journal.opening import boot_id
+from gateway.journal.signing import site_key
+from gateway.journal.slots import STARTED
+from gateway.journal.witness import WitnessSender, witness_sender
 from gateway.journal.writer import Journal
-from gateway.sinks.drain import drain_forever
-from gateway.stores.opening import open_reading_store
+from gateway.sinks.opening import drain_site
+from gateway.stores.opening import OpenedStore, open_reading_store
 
-LINE_RESTART_S = 5
+REOPEN_FIRST_S, REOPEN_MOST_S = 1, 5
+# What a disk says that may be in order again later, without anybody touching this program.
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 log = logging.getLogger("emg.acquire")
 app = typer.Typer(add_completion=False)
 
 
 async def acquire(site: Site, clock: Clock, stop: asyncio.Event) -> None:
-    """Run every line of the site until `stop` is set. Raises JournalError when evidence cannot be written."""
-    journal_dir = site.data_dir / "journal"
-    journal = Journal.open(journal_dir, gateway_id=site.gateway_id, clock=clock)
-    store = open_reading_store(site, read_only=False)
-    try:
-        await journal.append(EntryKind.EVENT, started_event(site))
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(drain_forever(journal, journal_dir, store, on_error=log.warning)),
-                tasks.create_task(inbox.watch(site.data_dir, journal, clock)),
-                *(tasks.create_task(_keep_reading(site, line, journal, clock)) for line in site.lines.values()),
-            ]
-            await stop.wait()
-            for task in running:
-                task.cancel()
-    finally:
-        with suppress(JournalError):
-            await journal.append(EntryKind.EVENT, {"event": "acquire_stopped"})
-        await journal.close()
-        store.close()
+    """Run every line of the site until `stop` is set.
+
+    While the disk refuses the journal, intake is refused and the journal is opened anew until it can be written; what
+    was not read meanwhile is a recorded gap. Raises (also in groups) JournalError when the journal may not be written
+    at all, ConfigError, ProfileError and StoreError.
+    """
+    with ExitStack() as outliving:
+        acquisition = Acquisition(site, clock, outliving)
+        why = NOT_RUNNING
+        while not stop.is_set():
+            journal = await acquisition.open_journal(stop, again=why == JOURNAL_STOPPED)
+            if journal is None:
+                return
+            try:
+                await acquisition.run(journal, stop, why=why)
+            except* JournalStopped as group:
+                acquisition.alarm(first_error(group))
+            why = JOURNAL_STOPPED
 
 
-def started_event(site: Site) -> dict[str, object]:
-    """What the journal says about the software, the site file and the profiles that read the meters."""
-    try:
-        software = version("energy-metrology-gateway")
-    except PackageNotFoundError:
-        software = "not installed"
-    return {
-        "event": "acquire_started",
-        "gateway": site.gateway_id,
-        "software": software,
-        "site_sha256": hashlib.sha256(site.file.read_bytes()).hexdigest(),
-        "lines": sorted(site.lines),
-        "profiles": sorted({meter.profile for meter in site.meters.values()}),
-    }
+class Acquisition:
+    """Everything of a site that outlives a journal that has to be opened anew; what it opens, `outliving` closes."""
 
+    def __init__(self, site: Site, clock: Clock, outliving: ExitStack) -> None:
+        self.site = site
+        self.clock = clock
+        self.watch = ClockWatch(clock)
+        self.schedules = polled_schedules(site)
+        self.identity = identity(site)
+        self.journal_dir = site.data_dir / "journal"
+        self._outliving = outliving
+        self._store: OpenedStore | None = None
+        self._witness: WitnessSender | None = None
+        if (witness := site.journal.witness) is not None:
+            sender = witness_sender(witness, gateway_id=site.gateway_id, data_dir=site.data_dir, clock=clock)
+            self._witness = sender.start()
+            outliving.callback(sender.close)
+        self._trouble = ""  # why nothing is taken in; "" while all is in order
+        self._delay_s = REOPEN_FIRST_S
 
-async def _keep_reading(site: Site, line: Line, journal: Journal, clock: Clock) -> None:
-    """One line for ever: what it yields is journaled; if it fails, the failure is an event and it starts again."""
-    while True:
+    async def open_journal(self, stop: asyncio.Event, *, again: bool) -> Journal | None:
+        """The journal, as soon as the disk gives it; None when `stop` is set before. Raises JournalError."""
+        while not stop.is_set():
+            if again:
+                await _wait(stop, self._delay_s)
+                self._delay_s = min(2 * self._delay_s, REOPEN_MOST_S)
+            try:
+                key = site_key(self.site.data_dir)
+                return Journal.open(self.journal_dir, gateway_id=self.site.gateway_id, clock=self.clock, key=key)
+            except JournalError as error:
+                cause = error.__cause__
+                if not isinstance(cause, OSError) or not (again or cause.errno in PASSING):
+                    raise
+                self.alarm(error)
+            again = True
+        return None
+
+    def alarm(self, error: GatewayError) -> None:
+        """Tell whoever watches that nothing is taken in, and why."""
+        if str(error) != self._trouble:
+            log.error("ALARM: nothing is taken in until the journal can be written again: %s", error)
+        if not self._trouble:
+            set_alarm(self.site.data_dir, Alarm(self.clock.now(), str(error)))
+        self._trouble = str(error)
+
+    async def run(self, journal: Journal, stop: asyncio.Event, *, why: str) -> None:
+        """Read every line until `stop` is set. Raises an ExceptionGroup of GatewayErrors; the journal is closed.
+
+        `why` is the reason of all slots that passed since the journal was written last.
+        """
         try:
-            await _read_line(site, line, journal, clock)
-        except JournalError:
+            recording = await self._begin(journal, why)
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(task) for task in self._tasks(recording)]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+            await recording.note(STOPPED)
+            await check_now(journal, self._tell_witness)  # so that this last entry cannot be cut off unseen either
+        finally:
+            await journal.close()
+
+    async def _begin(self, journal: Journal, why: str) -> Recording:
+        """Take up what the journal says, tell what passed since, and say what runs from now on."""
+        before = await asyncio.to_thread(account_before, self.journal_dir)
+        self.watch.begin(newest=before.newest, known=before.known, boot=boot_id())
+        now = self.watch.now()
+        account = begin_account(self.schedules, before, since=None if self.watch.broken else now)
+        recording = Recording(self.site, journal, account, watch=self.watch, clock=self.clock, why=why)
+        await recording.tell_clock()
+        await recording.close_account(SlotAccount(before.standings), now)
+        await recording.begin(STARTED, self.schedules, self.identity)
+        if self._trouble:
+            log.warning("the journal is written again; what was not read meanwhile is recorded as a gap")
+        set_alarm(self.site.data_dir, None)
+        self._trouble, self._delay_s = "", REOPEN_FIRST_S
+        return recording
+
+    def _tasks(self, recording: Recording) -> Iterator[Coroutine[object, object, None]]:
+        """All that runs side by side."""
+        site, journal, every_s = self.site, recording.journal, self.site.journal.checkpoint_every_s
+        if self._store is None:
+            self._store = self._outliving.enter_context(open_reading_store(site, read_only=False))
+        yield keep_checking(journal, self.clock, every_s, self._tell_witness)
+        yield recording.keep_watching()
+        yield recording.keep_noting(every_s)
+        yield drain_site(site, journal, self._store, self.clock)
+        yield compress_forever(journal)
+        yield retain_daily(site, journal, self._store, self.watch, self.clock)
+        yield self._watch_inbox(journal)
+        for line in site.lines.values():
+            yield keep_reading(site, line, recording, polled=line.id in self.schedules)
+
+    def _tell_witness(self, line: bytes) -> None:
+        if self._witness is not None:
+            self._witness.offer(line)
+
+    async def _watch_inbox(self, journal: Journal) -> None:
+        try:
+            await inbox.watch(self.site.data_dir, journal, self.clock)
+        except JournalError as error:
+            if isinstance(error.__cause__, OSError):  # a verdict cannot be written on a full disk either
+                raise JournalStopped(str(error)) from error
             raise
-        except Exception as error:  # a line in trouble must not stop its neighbours, whatever the trouble is
-            log.exception("line %s failed; it starts again in %d s", line.id, LINE_RESTART_S)
-            await journal.append(EntryKind.EVENT, {"event": "line_failed", "line": line.id, "error": repr(error)})
-        await clock.sleep_until(clock.now() + LINE_RESTART_S * MICROSECONDS)
 
 
-async def _read_line(site: Site, line: Line, journal: Journal, clock: Clock) -> None:
-    pending: set[asyncio.Task[int]] = set()
-
-    def on_rejected(rejected: Rejected) -> None:
-        log.warning("line %s: %s refused: %s", line.id, rejected.topic, rejected.reason)
-        body = {"event": "message_refused", "line": line.id, **rejected._asdict()}
-        pending.add(task := asyncio.ensure_future(journal.append(EntryKind.EVENT, body)))
-        task.add_done_callback(pending.discard)
-
-    collector = LINES[line.kind](Opening(site, line, clock, on_rejected))
-    async with aclosing(collector.readings()) as readings:
-        async for batch in readings:
-            # The next list is asked for, and this one acknowledged, only when all of it is on disk.
-            if pending:
-                await asyncio.gather(*pending)
-            if batch:
-                await journal.append(EntryKind.READINGS, readings_body(line.id, batch))
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
 
 
 @app.command()
@@ -119,10 +192,11 @@ async def _until_told_to_stop(site: Site) -> None:
     try:
         await acquire(site, SystemClock(), stop)
     except* GatewayError as group:
-        raise _first(group) from None
+        raise first_error(group) from None
 
 
-def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
+def first_error(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    """The first error of a group of groups."""
     leaf: BaseException = group
     while isinstance(leaf, BaseExceptionGroup):
         leaf = leaf.exceptions[0]

@@ -11,7 +11,7 @@ from gateway.domain.sites import Site
 from gateway.errors import ImportRefused, JournalError
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.inbox import Verdict, submit, take_in, verdict_of
-from gateway.journal.reader import entries
+from gateway.journal.reader import entries_of
 from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.opening import open_reading_store
@@ -93,7 +93,8 @@ def _parts_in_journal(journal_dir: Path, found: FileReadings, mapping: FileMappi
     if not journal_dir.is_dir():
         return set()
     wanted = (found.file_sha256, mapping.sha256)
-    sources = (entry.body.get("import") for entry in entries(journal_dir) if entry.kind is EntryKind.READINGS)
+    mark = f'"file_sha256":"{found.file_sha256}"'.encode()
+    sources = (entry.body.get("import") for entry in entries_of(journal_dir, mark) if entry.kind is EntryKind.READINGS)
     return {
         source["part"]
         for source in sources

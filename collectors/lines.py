@@ -1,28 +1,31 @@
 """Which collector serves which kind of line: the one list a new protocol is added to."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from collectors.files import DropFolderCollector
 from collectors.mqtt import MqttCollector, Rejected
-from collectors.polling import ModbusTcpCollector, polled_devices
+from collectors.polling import ModbusTcpCollector, PolledDevice, line_grid, polled_devices
 from gateway.clocks import Clock
 from gateway.contracts import Collector
 from gateway.domain.sites import Line, LineKind, Site
+from gateway.journal.slots import Schedule
 
 
 class Opening(NamedTuple):
-    """All that a collector may need at its start."""
+    """All that a collector may need at its start. `after` is the newest slot of a polled line that was read."""
 
     site: Site
     line: Line
     clock: Clock
     on_rejected: Callable[[Rejected], None]
+    after: int | None = None
 
 
 def _modbus_tcp(opening: Opening) -> Collector:
-    return ModbusTcpCollector(opening.line, polled_devices(opening.site, opening.line), opening.clock)
+    devices = polled_devices(opening.site, opening.line)
+    return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after)
 
 
 def _mqtt(opening: Opening) -> Collector:
@@ -39,3 +42,16 @@ LINES: dict[LineKind, Callable[[Opening], Collector]] = {
     LineKind.MQTT: _mqtt,
     LineKind.FILES: _files,
 }
+
+
+def polled_schedules(site: Site) -> dict[str, Schedule]:
+    """What is read at which slots, for every polled line. Raises ConfigError and ProfileError."""
+    return {
+        line.id: Schedule(line_grid(line), _series(polled_devices(site, line)))
+        for line in site.lines.values()
+        if line.kind is LineKind.MODBUS_TCP
+    }
+
+
+def _series(devices: Iterable[PolledDevice]) -> tuple[str, ...]:
+    return tuple(register.series for device in devices for polled in device.blocks for register in polled.registers)

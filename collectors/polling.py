@@ -13,16 +13,17 @@ from typing import NamedTuple, Protocol
 
 from collectors.blocks import Block, Span, plan_blocks
 from collectors.modbus_tcp import ModbusTcpLine
-from collectors.schedule import RESTED, Backoff, Slot, slots
+from collectors.schedule import RESTED, Backoff, slots
+from gateway.clock_watch import STEPPED_BACK, WAITED_FOR_US
 from gateway.clocks import Clock
 from gateway.decoding import Decode, decoder
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.readings import MICROSECONDS, Quality, Reading
 from gateway.domain.sites import Line, Meter, Site
 from gateway.errors import ConfigError, LineError, LineRefused, Problem
+from gateway.journal.slots import Grid
 from gateway.profile import Profile, load_profile, own_profiles
 
-TOLD_SLOTS = 100  # of more missed slots in a row only the first and the last are recorded
 # Source: MODBUS Application Protocol Specification V1.1b3 - §7: gateway path unavailable, gateway target
 # device failed to respond. The device behind the gateway is as silent as one that does not answer at all.
 UNREACHABLE = frozenset({0x0A, 0x0B})
@@ -185,6 +186,10 @@ class _Turn:
             if silence or not (asleep or self._of(polled).due(slot)):
                 readings += missing([polled], slot, silence or "line.backoff")
                 continue
+            if clock.now() < slot:  # set back in between: what is read now has no label of its own
+                readings += missing([polled], slot, STEPPED_BACK)
+                alive = True
+                continue
             answer = await ask(wire, self.device, polled, clock, timeout_s)
             readings += readings_of(answer) or missing([polled], slot, answer.reason)
             if answer.silent:
@@ -206,54 +211,61 @@ class _Turn:
 
 
 async def poll(
-    wire: RegisterLine, line: Line, devices: Iterable[PolledDevice], clock: Clock
+    wire: RegisterLine, line: Line, devices: Iterable[PolledDevice], clock: Clock, *, after: int | None = None
 ) -> AsyncGenerator[list[Reading], None]:
-    """The readings of every device at every slot of the line, one list per device, for ever.
+    """The readings of every device at every slot of the line behind `after`, one list per device, for ever.
 
-    Every slot of the grid is accounted for, for every series: read, doubted, or MISSING with its reason.
-    Devices that were silent last time are asked after all others, so that they delay nobody's sample.
+    At every slot that is run each series is accounted for: read, doubted, or MISSING with its reason; a slot that
+    is passed over is seen by whoever counts. A reading belongs to the slot in which it was taken: that of a device
+    whose turn comes late belongs to a later one. Devices that were silent last time are asked after all others, so
+    that they delay nobody's sample.
     """
     turns = [_Turn(device) for device in devices]
     timeout_s = float(line.timeout_s)
     patience = RESTED  # with the line itself: no connection, nobody to ask
-    period_us, phase_us = int(line.period_s * MICROSECONDS), int(line.phase_s * MICROSECONDS)
-    async with aclosing(slots(clock, period_us=period_us, phase_us=phase_us)) as grid:
-        async for slot in grid:
-            for turn in turns if slot.missed else ():
-                yield _missed(turn.device, slot)
-            unreachable = "" if patience.due(slot.instant) else "line.backoff"
+    newest = 0  # the greatest label given
+    grid = line_grid(line)
+    async with aclosing(slots(clock, period_us=grid.period_us, phase_us=grid.phase_us, after=after)) as instants:
+        async for slot in instants:
+            if 0 <= newest - slot <= WAITED_FOR_US:  # the clock was set back behind a reading: labels wait
+                continue
+            newest = slot
+            unreachable = "" if patience.due(slot) else "line.backoff"
             for turn in sorted(turns, key=lambda turn: turn.patience.failures > 0):
-                if not unreachable and turn.patience.due(slot.instant):
+                if not unreachable and turn.patience.due(slot):
                     try:
                         await wire.connect(timeout_s)
                         patience = RESTED
                     except LineError as error:
-                        unreachable, patience = error.reason, patience.after_failure(slot.instant)
+                        unreachable, patience = error.reason, patience.after_failure(slot)
                 if unreachable:
-                    yield missing(turn.device.blocks, slot.instant, unreachable)
-                else:
-                    yield await turn.at(slot.instant, wire, clock, timeout_s)
+                    yield missing(turn.device.blocks, slot, unreachable)
+                    continue
+                readings = await turn.at(slot, wire, clock, timeout_s)
+                newest = max(newest, *(reading.instant for reading in readings))
+                yield readings
 
 
-def _missed(device: PolledDevice, slot: Slot) -> list[Reading]:
-    told = slot.missed if len(slot.missed) <= TOLD_SLOTS else (slot.missed[0], slot.missed[-1])
-    return [reading for instant in told for reading in missing(device.blocks, instant, "slot.missed")]
+def line_grid(line: Line) -> Grid:
+    """When the devices of a line are asked."""
+    return Grid(int(line.period_s * MICROSECONDS), int(line.phase_s * MICROSECONDS))
 
 
 class ModbusTcpCollector:
     """One Modbus TCP line: its devices in turn over one connection (a Collector)."""
 
-    def __init__(self, line: Line, devices: list[PolledDevice], clock: Clock) -> None:
+    def __init__(self, line: Line, devices: list[PolledDevice], clock: Clock, *, after: int | None = None) -> None:
         self.line = line.id
         self._line = line
         self._devices = devices
         self._clock = clock
+        self._after = after
 
     async def readings(self) -> AsyncGenerator[list[Reading], None]:
         """One list per device and slot, for as long as it is iterated; then the connection is closed."""
         wire = ModbusTcpLine(self._line.host, self._line.port)
         try:
-            async with aclosing(poll(wire, self._line, self._devices, self._clock)) as lists:
+            async with aclosing(poll(wire, self._line, self._devices, self._clock, after=self._after)) as lists:
                 async for readings in lists:
                     yield readings
         finally:

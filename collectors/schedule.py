@@ -3,45 +3,38 @@
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
+from gateway.clock_watch import WAITED_FOR_US
 from gateway.clocks import Clock
 from gateway.domain.readings import MICROSECONDS
+from gateway.journal.slots import Grid
 
 BACKOFF_STEP_US = 2 * MICROSECONDS
 BACKOFF_CAP_US = 300 * MICROSECONDS
 
 
-class Slot(NamedTuple):
-    """A sampling instant [us, UTC] of the grid, and those since the slot before at which nothing could be read."""
+async def slots(
+    clock: Clock, *, period_us: int, phase_us: int = 0, after: int | None = None
+) -> AsyncGenerator[int, None]:
+    """The instants t [us, UTC] with (t - phase) divisible by the period, each at its time, none twice.
 
-    instant: int
-    missed: range
-
-
-async def slots(clock: Clock, *, period_us: int, phase_us: int = 0) -> AsyncGenerator[Slot, None]:
-    """The instants t with (t - phase) divisible by the period [us], each at its time, none twice.
-
-    The grid hangs on the wall clock, so quarter-hours are met and restarts do not move it. A slot that
-    passes while the work before it lasts is missed: it is named in the next slot's `missed` and neither
-    run late nor filled. A wall clock that is set back by more than a period restarts the grid at the new
-    time (waiting for the old time to come round again could leave the meters unread for days); one that
-    is set back by less only lengthens the wait.
+    `after` is the slot that was run last, by whatever program; None where there was none. The grid hangs on the wall
+    clock, so quarter-hours are met and restarts do not move it. A slot that passes while the work before it lasts,
+    or while nothing runs, is left out: it is neither run late nor filled. A wall clock that is set back by up to an
+    hour only lengthens the wait; one that is set back farther restarts the grid at the new time (waiting for the
+    old time to come round again could leave the meters unread for days).
     """
-    target = first = _at_or_after(clock.now(), period_us, phase_us)
+    grid = Grid(period_us, phase_us)
+    target = grid.at_or_after(clock.now())
+    if after is not None:
+        target = max(target, after + period_us)
     while True:
         while (now := clock.now()) < target or now >= target + period_us:
-            if now >= target + period_us:  # the machine slept through, or its clock was set forward
-                target = _at_or_after(now, period_us, phase_us)
-            elif target - now > 2 * period_us:
-                target = first = _at_or_after(now, period_us, phase_us)
+            if now >= target + period_us or target - now > period_us + WAITED_FOR_US:
+                target = grid.at_or_after(now)
             else:
                 await clock.sleep_until(target)
-        yield Slot(target, range(first, target, period_us))
-        first = target + period_us
-        target = max(first, _at_or_after(clock.now(), period_us, phase_us))
-
-
-def _at_or_after(instant: int, period_us: int, phase_us: int) -> int:
-    return instant + (phase_us - instant) % period_us
+        yield target
+        target = max(target + period_us, grid.at_or_after(clock.now()))
 
 
 class Backoff(NamedTuple):

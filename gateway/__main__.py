@@ -11,6 +11,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from gateway.errors import GatewayError
+from gateway.parent_watch import end_with_parent
 
 OWN_ROOMS = {"gateway", "collectors", "analytics", "api", "simulators"}
 DISTRIBUTION = "energy-metrology-gateway"
@@ -26,6 +27,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("settle",): ("analytics.commands", "settle_main", "turn new readings into intervals"),
     ("serve",): ("api.serve", "serve_main", "the HTTP interface and the pages"),
     ("status",): ("gateway.status", "status_main", "age of the newest durable reading of every point"),
+    ("sinks",): ("gateway.sinks.commands", "sinks_main", "how far every sink has got, and what is held back"),
     ("import", "readings"): ("collectors.importing", "import_readings_main", "readings from a CSV and its mapping"),
     ("import", "certificates"): ("gateway.ledger.importing", "certificates_main", "verification, calibration"),
     ("import", "instruments"): ("gateway.ledger.importing", "instruments_main", "the instrument ledger 计量器具一览表"),
@@ -40,6 +42,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("db", "restore"): ("gateway.stores.backup_commands", "restore_main", "put a backup into a folder of its own"),
     ("db", "rebuild"): ("gateway.stores.backup_commands", "rebuild_main", "reading store anew from the journal"),
     ("db", "verify"): ("gateway.stores.backup_commands", "verify_main", "compare the reading store with the journal"),
+    ("journal", "key"): ("gateway.journal_keys", "key_main", "the key that signs the journal, to give to who verifies"),
+    ("journal", "rotate-key"): ("gateway.journal_keys", "rotate_key_main", "give the journal another key"),
+    ("journal", "salvage"): ("gateway.journal_files", "salvage_main", "a damaged journal: what is whole, what is lost"),
+    ("journal", "retain"): ("gateway.journal_files", "retain_main", "let old telemetry and evidence leave the journal"),
+    ("db", "init"): ("gateway.stores.influx_commands", "init_main", "database and retention on an InfluxDB"),
     ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, gaps, counts"),
     ("simulate",): (
         "simulators.simulate",
@@ -51,6 +58,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command. Returns its exit code: 0 good, 1 findings, 2 could not run."""
+    end_with_parent()
     words = sys.argv[1:] if argv is None else argv
     if not words or words[0] in {"-h", "--help", "help"}:
         print(_help())  # noqa: T201 - the help is this program's output

@@ -14,6 +14,7 @@ from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.sites import Line, LineKind, Meter, Site
 from gateway.errors import ConfigError, GatewayError, Problem, ProfileError
+from gateway.journal.signing import load_key, make_key, private_file
 from gateway.profile import Profile, load_profile, own_profiles, profile_names, site_profiles
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -216,13 +217,17 @@ def init(
     folder: Annotated[Path, typer.Argument(help="The folder that gets the sample files.")],
     as_one_object: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write a commented sample site into a folder; nothing that exists is overwritten."""
+    """Write a commented sample site into a folder, and the key that signs its journal; nothing is overwritten."""
     written = write_sample(folder)
+    data_dir = load_site(folder / "site.toml").data_dir
+    key = load_key(data_dir) if private_file(data_dir).exists() else make_key(data_dir)
     if as_one_object:
-        print_json({"written": [str(path) for path in written]})
+        told = {"file": str(private_file(data_dir)), "key": key.id, "public": key.public.hex()}
+        print_json({"written": [str(path) for path in written], "journal_key": told})
         return
     for path in written:
         typer.echo(f"written: {path}")
+    typer.echo(f"the journal will be signed with key {key.id}; keep a copy of {private_file(data_dir)}")
     typer.echo(f"Change it to your plant, then run: emg check {folder / 'site.toml'}")
 
 

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from gateway.domain.readings import MICROSECONDS
 
+# Goes on while the machine sleeps, so that waking up is not taken for a wall clock that was set.
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Clock(Protocol):
     """Wall time, monotonic time and waiting, as one thing that can be replaced."""
@@ -35,7 +38,7 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         """Nanoseconds since an unspecified start, never stepping back."""
-        return time.monotonic_ns()
+        return time.clock_gettime_ns(_SINCE_BOOT)
 
     async def sleep_until(self, instant: int) -> None:
         """Wait until `instant` [us, UTC]; a clock step in between is noticed within a second.

@@ -31,18 +31,23 @@ class Subscription:
     longest_payload: int = 65536
 
     def tls_context(self) -> ssl.SSLContext | None:
-        """Trusts this CA alone, checks the host's name, TLS 1.2 or newer; None = no TLS. Raises ConfigError."""
-        if not self.tls_ca:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-        except OSError as error:
-            expected = "a file with a CA certificate in PEM form"
-            raise ConfigError(
-                [Problem(file=self.tls_ca, line=None, key="tls_ca", found=str(error), expected=expected)]
-            ) from error
-        context.sslsocket_class = _ClosedWhenRefused
-        return context
+        """As `tls_context` of this module, with the CA of this subscription."""
+        return tls_context(self.tls_ca)
+
+
+def tls_context(ca_file: str) -> ssl.SSLContext | None:
+    """Trusts this CA alone, checks the host's name, TLS 1.2 or newer; None = no TLS. Raises ConfigError."""
+    if not ca_file:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        expected = "a file with a CA certificate in PEM form"
+        raise ConfigError(
+            [Problem(file=ca_file, line=None, key="tls_ca", found=str(error), expected=expected)]
+        ) from error
+    context.sslsocket_class = _ClosedWhenRefused
+    return context
 
 
 class _ClosedWhenRefused(ssl.SSLSocket):

@@ -13,6 +13,7 @@ from gateway.clocks import Clock, SystemClock
 from gateway.command_line import run_app
 from gateway.config import load_site
 from gateway.domain.readings import MICROSECONDS
+from gateway.parent_watch import Tether, tether
 
 COULD_NOT_RUN = 2
 GRACE_S = 15  # how long a program may take to end after SIGTERM
@@ -30,20 +31,22 @@ class Supervisor:
         self._clock = clock
         self._settle_every_us = settle_every_s * MICROSECONDS
         self._children: set[asyncio.subprocess.Process] = set()
+        self._tether: Tether | None = None
         self.could_not_run = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set, or a program says at its very start that it cannot run."""
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._keep_alive("acquire", stop)),
-                tasks.create_task(self._keep_alive("serve", stop)),
-                tasks.create_task(self._settle_regularly()),
-            ]
-            await stop.wait()
-            for task in running:
-                task.cancel()
-        await self._end_children()
+        with tether() as self._tether:  # should this process be killed, the programs end too
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._keep_alive("acquire", stop)),
+                    tasks.create_task(self._keep_alive("serve", stop)),
+                    tasks.create_task(self._settle_regularly()),
+                ]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
+            await self._end_children()
 
     async def _keep_alive(self, program: str, stop: asyncio.Event) -> None:
         delay, first = RESTART_FIRST_S, True
@@ -71,7 +74,10 @@ class Supervisor:
 
     async def _call(self, program: str, *options: str) -> int | None:
         command = (sys.executable, "-m", "gateway", program, str(self._site_file), *options)
-        child = await asyncio.create_subprocess_exec(*command)
+        tied = self._tether
+        child = await asyncio.create_subprocess_exec(
+            *command, pass_fds=(tied.descriptor,) if tied else (), env=tied.environment if tied else None
+        )
         self._children.add(child)
         code = await child.wait()
         self._children.discard(child)

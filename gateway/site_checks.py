@@ -8,6 +8,7 @@ from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
 from gateway.profile import MODBUS, load_profile, own_profiles, profile_names
+from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
 from gateway.site_form import AccountForm, FilesForm, MeterForm, ModbusTcpForm, PointForm
 from gateway.toml_form import closest, shown
@@ -27,6 +28,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from _parents(draft)
     yield from _accounts(draft)
     yield from _sinks(draft)
+    yield from sink_contradictions(draft)
 
 
 def _unknown(draft: SiteDraft, table: str, name: str, place: Place) -> Iterator[Problem]:

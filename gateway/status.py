@@ -1,11 +1,14 @@
-"""`emg status`: is everything being measured? The age of the newest durable reading of every point."""
+"""`emg status`: is everything being measured? How old the newest durable reading of every point is, and the journal."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 from rich.table import Table
 
+from gateway.alarm import Alarm, alarm_of
 from gateway.clocks import SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
@@ -14,11 +17,13 @@ from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS, split_series
 from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import LineKind, MeteringPoint, Site
-from gateway.journal.reader import newest_sequence
+from gateway.journal.reader import entries, entries_between, newest_sequence
+from gateway.journal.slots import SlotCount, account_slots
 from gateway.stores.opening import open_reading_store
 
 LATE_PERIODS = 3  # a polled point is late when it missed this many of its slots
 LATE_PUSHED_S = 900  # a pushed point promises no period: one quarter-hour
+SILENT_CHECKPOINTS = 3  # a journal that took no entry for so many checkpoints is not being written
 app = typer.Typer(add_completion=False)
 
 
@@ -53,21 +58,64 @@ def _age(site: Site, point: MeteringPoint, instant: int | None, now: int) -> Poi
     return PointAge(point, name, instant, age_s, age_s is None or age_s > limit_s)
 
 
+class JournalAge(NamedTuple):
+    """How the journal stands: its newest entry, the age of that [s], and the room for more [bytes].
+
+    `silent`: nothing was written for longer than a running `emg acquire` ever leaves it alone: it does not run, or
+    nothing can be written. `alarm` is what it says of that itself.
+    """
+
+    sequence: int
+    age_s: float | None
+    free_bytes: int
+    silent: bool
+    alarm: Alarm | None
+
+
+def journal_age(site: Site, *, now: int) -> JournalAge:
+    """The age of the site's journal. Raises JournalError when it is damaged."""
+    directory = site.data_dir / "journal"
+    sequence = newest_sequence(directory)
+    newest = next(entries_between(directory, sequence, sequence), None) if sequence else None
+    age_s = None if newest is None else max(0.0, (now - newest.at) / MICROSECONDS)
+    silent = age_s is None or age_s > SILENT_CHECKPOINTS * site.journal.checkpoint_every_s
+    free = shutil.disk_usage(site.data_dir).free if site.data_dir.is_dir() else 0
+    return JournalAge(sequence, age_s, free, silent, alarm_of(site.data_dir))
+
+
 @app.command()
 def status_command(
     site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file")],
+    slots: Annotated[bool, typer.Option(help="account for every scheduled slot; reads the whole journal")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Show how old the newest durable reading of every point is; exit 1 when one is late."""
+    """Show how old the newest durable reading of every point is; exit 1 when one is late, or the journal silent."""
     site = load_site(site_file)
     store = open_reading_store(site, read_only=True)
-    ages = point_ages(site, store, EVERYTHING, now=SystemClock().now())
-    newest, stored = newest_sequence(site.data_dir / "journal"), store.cursor()
+    now = SystemClock().now()
+    ages, journal, stored = point_ages(site, store, EVERYTHING, now=now), journal_age(site, now=now), store.cursor()
+    counts = account_slots(entries(site.data_dir / "journal")) if slots else {}
     if json:
-        print_json({"journal_sequence": newest, "stored_sequence": stored, "points": [_as_json(age) for age in ages]})
+        told: dict[str, object] = {
+            "journal_sequence": journal.sequence,
+            "journal_age_s": journal.age_s,
+            "journal_silent": journal.silent,
+        }
+        told |= {"alarm": None if journal.alarm is None else journal.alarm.why}
+        told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": stored}
+        told |= {"points": [_as_json(age) for age in ages]}
+        told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
+        print_json(told)
     else:
-        _print(site, ages, newest, stored)
-    if any(age.late for age in ages):
+        _print(site, ages, journal, stored)
+        if slots:
+            _print_slots(counts)
+    if (
+        journal.alarm
+        or journal.silent
+        or any(age.late for age in ages)
+        or not all(count.exact for count in counts.values())
+    ):
         raise typer.Exit(1)
 
 
@@ -76,7 +124,7 @@ def _as_json(age: PointAge) -> dict[str, object]:
     return {"point": age.point.id, "line": age.line, "newest": at, "age_s": age.age_s, "late": age.late}
 
 
-def _print(site: Site, ages: list[PointAge], newest: int, stored: int) -> None:
+def _print(site: Site, ages: list[PointAge], journal: JournalAge, stored: int) -> None:
     table = Table("point", "name", "line", f"newest durable reading ({site.timezone})", "state")
     table.add_column("age \\[s]", justify="right")
     for age in ages:
@@ -87,8 +135,28 @@ def _print(site: Site, ages: list[PointAge], newest: int, stored: int) -> None:
     out = console()
     out.print(table)
     late = sum(age.late is True for age in ages)
-    behind = "" if stored == newest else f" (store is {newest - stored} entries behind and catching up)"
-    out.print(f"{len(ages)} points, {late} late; journal at entry {newest}{behind}.")
+    behind = "" if stored == journal.sequence else f" (store is {journal.sequence - stored} entries behind)"
+    out.print(f"{len(ages)} points, {late} late; journal at entry {journal.sequence}{behind}.")
+    old = "nothing in it" if journal.age_s is None else f"its newest entry is {journal.age_s:,.0f} s old"
+    if journal.alarm is not None:
+        since = iso(journal.alarm.since, site.timezone)
+        out.print(f"ALARM since {since}: nothing is taken in. {journal.alarm.why}", style="bold red", markup=False)
+    silent = "NOT BEING WRITTEN, " if journal.silent else ""
+    out.print(f"Journal: {silent}{old}; {journal.free_bytes / 1e9:,.1f} GB free beside it.")
+
+
+def _print_slots(counts: Mapping[str, SlotCount]) -> None:
+    table = Table("series")
+    for heading in SlotCount._fields:
+        table.add_column(heading, justify="right")
+    for series, count in sorted(counts.items()):
+        table.add_row(series, *(f"{number:,}" for number in count))
+    out = console()
+    out.print(table)
+    wrong = sum(not count.exact for count in counts.values())
+    out.print(
+        f"Slots of {len(counts)} polled series; {wrong} series with a slot that nothing accounts for, or told twice."
+    )
 
 
 def status_main(argv: list[str]) -> int:

@@ -27,6 +27,7 @@ from simulators.demo_folder import (
 )
 from simulators.demo_process import Stop, emg, gateway_ended, only_demo, running_gateway, unless
 from simulators.demo_report import Evidence, judge, print_report
+from simulators.influx import DemoStore, WantedStore, running_store
 from simulators.lab import Lab, load_lab
 from simulators.plant import Plant
 from simulators.simulate import put_on_wire
@@ -46,14 +47,18 @@ def demo_command(
     fresh: Annotated[bool, typer.Option("--fresh", help="forget the plant of an earlier start")] = False,
     lab: Annotated[str, typer.Option(help="the plant: the name of a lab that comes along")] = "cement",
     broker: Annotated[BrokerKind, typer.Option(help="the MQTT broker of the plant")] = BrokerKind.AUTO,
+    store: Annotated[DemoStore, typer.Option(help="where readings are kept")] = DemoStore.EMBEDDED,
+    influx_url: Annotated[str, typer.Option(help="an InfluxDB that runs; none = influxd is started here")] = "",
+    influx_version: Annotated[str, typer.Option(help="its version: 1, 2 or 3; token in EMG_STORE_TOKEN")] = "1",
+    influx_org: Annotated[str, typer.Option(help="its organisation (version 2)")] = "",
 ) -> None:
     """Simulate a plant, run the gateway on it, and compare everything with the truth; exit 1 when anything differs."""
     declared, limit = load_lab(lab), seconds or (20.0 if headless else None)
-    folder = folder.resolve()
+    folder, kept = folder.resolve(), WantedStore(store, influx_url, influx_version, influx_org)
     with only_demo(folder):
         if fresh:
             forget(folder)
-        report = asyncio.run(_demo(folder, declared, limit, broker))
+        report = asyncio.run(_demo(folder, declared, limit, broker, kept))
     if json:
         print_json(report)
     else:
@@ -62,7 +67,7 @@ def demo_command(
         raise typer.Exit(1)
 
 
-async def _demo(folder: Path, lab: Lab, limit_s: float | None, kind: BrokerKind) -> dict[str, Any]:
+async def _demo(folder: Path, lab: Lab, limit_s: float | None, kind: BrokerKind, kept: WantedStore) -> dict[str, Any]:
     clock, stop = SystemClock(), Stop()
     state = load_state(folder, lab, now=clock.now())
     plant = Plant(lab, epoch=state.epoch)
@@ -71,8 +76,11 @@ async def _demo(folder: Path, lab: Lab, limit_s: float | None, kind: BrokerKind)
     with stop.listening(), TruthLog(truth_file) as log:
         log.lab(plant, lab.lab.name)
         demo = _Demo(folder, plant, state, clock, log, truth_file, limit_s)
-        async with running_broker(folder / "broker", kind) as broker:
-            return await unless(demo.run(broker, stop), stop.too_early())
+        async with (
+            running_broker(folder / "broker", kind) as broker,
+            running_store(folder / "influxdb", kept, state.database) as store,
+        ):
+            return await unless(demo.run(broker, store, stop), stop.too_early())
 
 
 class _Demo(NamedTuple):
@@ -86,7 +94,7 @@ class _Demo(NamedTuple):
     truth_file: Path
     limit_s: float | None
 
-    async def run(self, broker: RunningBroker, stop: Stop) -> dict[str, Any]:
+    async def run(self, broker: RunningBroker, store: str, stop: Stop) -> dict[str, Any]:
         """Put the plant on the wire, run the gateway on it, and judge. Raises GatewayError."""
         name = self.plant.lab.enterprise.name_en
         say(f"plant [b]{name}[/b] on the wire; MQTT broker: {broker.name} on port {broker.port}")
@@ -100,7 +108,9 @@ class _Demo(NamedTuple):
             files_since=self.state.history_until or self.plant.epoch,
         )
         try:
-            site = write_site(self.folder, self.plant, self.state, wire.ports, broker)
+            site = write_site(self.folder, self.plant, self.state, wire.ports, broker, store)
+            if store:
+                await emg("db", "init", str(site))
             now = self.clock.now()
             handed = await asyncio.to_thread(hand_over_history, self.folder, self.plant, self.state, now=now)
             save_state(self.folder, self.state)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import secrets
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -36,6 +37,8 @@ class DemoState:
     history_until: int  # last quarter-hour boundary that was handed over; 0 = none yet
     api_port: int
     made_of: str = ""  # digest of the lab: another lab has another past
+    # On an InfluxDB that others use too: each plant has a database of its own.
+    database: str = field(default_factory=lambda: f"emg-demo-{secrets.token_hex(4)}")
 
 
 def load_state(folder: Path, lab: Lab, *, now: int) -> DemoState:
@@ -84,8 +87,10 @@ def save_state(folder: Path, state: DemoState) -> None:
     beside.rename(folder / STATE)
 
 
-def write_site(folder: Path, plant: Plant, state: DemoState, ports: dict[str, int], broker: RunningBroker) -> Path:
-    """`site.toml` and the mapping files; returns the site file."""
+def write_site(
+    folder: Path, plant: Plant, state: DemoState, ports: dict[str, int], broker: RunningBroker, store: str
+) -> Path:
+    """`site.toml`, with the table `store`, and the mapping files; returns the site file."""
     brokers = {line.id: broker.port for line in plant.lab.line if line.kind == "mqtt"}
     text = site_text(plant.lab, ports=ports | brokers, broker_version=broker.version, api_port=state.api_port)
     for name, mapping in mapping_texts(plant.lab).items():
@@ -94,7 +99,7 @@ def write_site(folder: Path, plant: Plant, state: DemoState, ports: dict[str, in
         if line.kind == "files":
             (folder / line.folder).mkdir(parents=True, exist_ok=True)
     site = folder / "site.toml"
-    site.write_text(text, "utf-8")
+    site.write_text(f"{text}\n{store}" if store else text, "utf-8")
     return site
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.errors import GatewayError
+from gateway.parent_watch import tether
 
 LOCK = "lock"
 T = TypeVar("T")
@@ -91,16 +92,21 @@ async def unless(work: Coroutine[Any, Any, T], happens: Coroutine[Any, Any, str]
 
 @asynccontextmanager
 async def running_gateway(site: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`emg run SITE` for as long as the context lasts."""
-    process = await asyncio.create_subprocess_exec(
-        *_command("run", str(site)), stdout=sys.stderr, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    """`emg run SITE` for as long as the context lasts, and no longer than this process, whatever ends it."""
+    with tether() as tied:
+        process = await asyncio.create_subprocess_exec(
+            *_command("run", str(site)),
+            stdout=sys.stderr,
+            start_new_session=True,
+            pass_fds=(tied.descriptor,),
+            env=tied.environment,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
 
 
 async def gateway_ended(process: asyncio.subprocess.Process) -> str:

@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 import pytest
 
+from collectors.lines import polled_schedules
 from gateway.clocks import SystemClock
 from gateway.config import load_site
 from gateway.contracts import StoredReading
 from gateway.domain.readings import MICROSECONDS
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
-from gateway.journal.entries import readings_of
+from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries
+from gateway.journal.slots import account_slots
 from gateway.journal.verify import verify_journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.opening import open_reading_store
@@ -131,7 +133,9 @@ async def after_the_kills(tmp_path: Path) -> Run:
             address = ("127.0.0.1", broker.port)
             wire = await put_on_wire(plant, clock, log=log, broker=address, broker_version="5", drop=tmp_path)
             try:
-                file = write_site(tmp_path, plant, DemoState(plant.epoch, "2026-01-01", 0, 8460), wire.ports, broker)
+                file = write_site(
+                    tmp_path, plant, DemoState(plant.epoch, "2026-01-01", 0, 8460), wire.ports, broker, ""
+                )
                 site = load_site(file)
                 first = await run_cleanly(file, until="connected and subscribed")
                 subscribed_at = clock.now()
@@ -189,6 +193,14 @@ async def test_ten_kills_lose_nothing_double_nothing_and_alter_nothing(after_the
     assert compared.by_wire["mqtt"] >= len(messages)
     assert compared.by_wire["files"] >= len(expected)
 
+    # Slots: each that was scheduled since the first start is good, flagged or in a recorded gap, over all the kills.
+    slots = account_slots(entries(run.site.data_dir / "journal"))
+    polled = [series for lines in polled_schedules(run.site).values() for series in lines.series]
+    assert sorted(slots) == sorted(polled)
+    assert [series for series, count in slots.items() if not count.exact or count.repeated] == []
+    gaps = [entry.body for entry in entries(run.site.data_dir / "journal") if entry.kind is EntryKind.GAP]
+    assert {body["reason"] for body in gaps} >= {"acquire.not_running"}
+
     # And the account of the whole run, which looks for what was acknowledged and is nowhere, says the same.
     mqtt = {point.id for line in run.plant.lab.line if line.kind == MQTT for point in run.plant.lab.points_on(line.id)}
     periods = {series: MICROSECONDS for series, wired in run.truth.series.items() if wired.point in mqtt}
@@ -201,5 +213,6 @@ async def test_ten_kills_lose_nothing_double_nothing_and_alter_nothing(after_the
     journaled = journaled_readings(run.site)
     print(
         f"{KILLS} kills: {report.entries} entries, {sum(journaled.values())} readings journaled of "
-        f"{len(journaled)} instants, {len(messages)} messages, {len(expected)} tickets, {compared.by_wire}"
+        f"{len(journaled)} instants, {len(messages)} messages, {len(expected)} tickets, {compared.by_wire}, "
+        f"{sum(count.scheduled for count in slots.values())} slots, {sum(count.gap for count in slots.values())} in gaps"
     )

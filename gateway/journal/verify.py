@@ -292,22 +292,22 @@ class _Walk:
             self.report.findings.append(f"nothing that is left names the public key {key}: give it with --key")
 
     def checkpoint(self, claim: Json, sequence: int, digest: str) -> None:
-        self.report.gateway = self.report.gateway or claim["gateway"]
         if self.loose and claim["key"] != self.key:
             self.take_key(sequence + 1, claim["key"], descends=False)
-        stated = {"gateway": self.report.gateway, "hash": digest, "key": self.key, "sequence": sequence}
+        stated = {"gateway": self.report.gateway or claim["gateway"], "hash": digest, "key": self.key}
+        stated |= {"sequence": sequence, "signature": str(claim["signature"])}
         if not stated.items() <= claim.items():
             raise BadEntryError(f"the checkpoint states {claim}; expected {stated}")
         if self.every and not self.genuine(claim):
             raise BadEntryError(f"its signature does not hold: rewritten, from {self.report.signed_through + 1} on")
-        self.newest[self.holes, self.key], self.loose = claim, False
+        self.newest[self.holes, self.key], self.loose, self.report.gateway = claim, False, claim["gateway"]
         if self.anchored:
             self.report.signed_through, self.since = sequence, 0
 
     def genuine(self, claim: Json) -> bool:
         """False if the key that it names has not signed it; a key that is not known contradicts nothing."""
         text = "emg checkpoint 1\n{gateway}\n{sequence}\n{hash}\n{at}\n".format(**claim).encode()
-        public, form = self.known.get(claim["key"]), re.fullmatch("[0-9a-f]{128}", str(claim["signature"]))
+        public, form = self.known.get(claim["key"]), re.fullmatch("[0-9a-f]{128}", claim["signature"])
         return public is None or signature_holds(public, text, bytes.fromhex(form[0] if form else ""))
 
     def compare(self, sequence: int, digest: str) -> None:

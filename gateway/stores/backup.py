@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from gateway.domain.sites import LineKind, Site
 from gateway.errors import StoreError
 from gateway.journal.disk import make_directory, sync_directory, write_file
-from gateway.journal.segments import last_frame, segments
+from gateway.journal.segment_files import last_frame, open_segment
+from gateway.journal.segments import segments
 from gateway.journal.verify import verify_journal
 
 MANIFEST = "MANIFEST.json"
@@ -192,7 +193,8 @@ def _journal(site: Site, folder: Path, known: dict[str, Any]) -> Iterator[_Copie
 
 
 def _cut(path: Path) -> str:
-    frame = last_frame(path)
+    with open_segment(path) as file:
+        frame = last_frame(file)
     if frame is not None:
         os.truncate(path, frame.end)
     return digest_of(path)

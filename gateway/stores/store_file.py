@@ -5,9 +5,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from gateway.errors import StoreError
@@ -26,13 +27,17 @@ _READER_PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA mmap_size = 0", "PRAGMA cach
 
 
 class Layout(NamedTuple):
-    """What a kind of store file is: `mark` is its application id, `tables` the statements that make it."""
+    """What a kind of store file is: `mark` is its application id, `tables` the statements that make it.
+
+    `from_older` brings a file of an earlier version to the next, inside a transaction: version -> what does it.
+    """
 
     holds: str  # "readings" | "intervals"
     made_by: str  # the command that makes the file
     mark: int
     version: int
     tables: tuple[str, ...]
+    from_older: Mapping[int, Callable[[sqlite3.Connection], None]] = MappingProxyType({})
 
 
 class StoreFile:
@@ -150,12 +155,19 @@ def _prepare(connection: sqlite3.Connection, path: Path, layout: Layout, *, read
     version = _known_version(connection, path, layout)
     if read_only and version == 0:
         raise StoreError(_absent(path, layout))
+    if read_only and version < layout.version:
+        raise StoreError(
+            f"{path} has layout {version}, written by an earlier release; this one reads {layout.version}. "
+            f"`{layout.made_by}` brings it up when it starts; nothing in it is lost."
+        )
     if not read_only and connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
         raise StoreError(f"{path}: this file system allows no write-ahead log; put data_dir on a local disk.")
     for pragma in _READER_PRAGMAS if read_only else _WRITER_PRAGMAS:
         connection.execute(pragma)
     if version == 0:
         _make(connection, path, layout)
+    elif version < layout.version and not read_only:
+        _bring_up(connection, layout, version)
 
 
 def _known_version(connection: sqlite3.Connection, path: Path, layout: Layout) -> int:
@@ -173,6 +185,15 @@ def _known_version(connection: sqlite3.Connection, path: Path, layout: Layout) -
             "Install the newer release."
         )
     return version
+
+
+def _bring_up(connection: sqlite3.Connection, layout: Layout, version: int) -> None:
+    """Bring a file of an earlier layout up to date: a kill leaves it as it was, and the next start does it again."""
+    connection.execute("BEGIN IMMEDIATE")
+    for older in range(version, layout.version):
+        layout.from_older[older](connection)
+    connection.execute(f"PRAGMA user_version = {layout.version:d}")
+    connection.execute("COMMIT")
 
 
 def _make(connection: sqlite3.Connection, path: Path, layout: Layout) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config import load_site
 from gateway.errors import ConfigError, Problem
-from tests.config.conftest import SOUND
+from tests.sound_site import SOUND
 
 MANY_MISTAKES = """\
 [site]

@@ -20,7 +20,6 @@ from gateway.domain.readings import Quality, Reading
 from gateway.exports.csv_text import as_text, quality_words
 from gateway.stores.opening import open_interval_store, open_reading_store
 
-pytest_plugins = ["tests.config.conftest"]
 MAIN, POWER, GAS = "works/main/active_energy_import", "works/main/active_power", "works/gas/volume"
 QUARTER = 900_000_000
 # 2026-10-01 00:00 in Shanghai: date -u -d 2026-09-30T16:00:00Z +%s

@@ -21,7 +21,6 @@ from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.opening import open_reading_store
 
-pytest_plugins = ["tests.config.conftest"]
 # 2026-03-10T16:00:00+08:00: date -u -d 2026-03-10T08:00:00Z +%s
 AT, TEXT = 1_773_129_600_000_000, "2026-03-10T16:00:00"
 ENERGY, POWER = "works/main/active_energy_import", "works/main/active_power"

@@ -17,6 +17,7 @@ from gateway.errors import JournalError, StoreError
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.writer import Journal
 from gateway.sinks.drain import ForeignJournal, drain_forever, drain_once
+from gateway.sinks.patience import Patience
 from gateway.stores.embedded import EmbeddedStore
 
 SERIES = "cement/kiln/active_energy_import"
@@ -178,7 +179,9 @@ async def test_a_sink_that_fails_is_tried_again_and_misses_nothing(tmp_path, sto
                 holder.execute("ROLLBACK")
 
         draining = asyncio.create_task(
-            drain_forever(journal, journal.directory, store, on_error=on_error, first_delay_s=0.01, pace_s=0)
+            drain_forever(
+                journal, journal.directory, store, on_error=on_error, patience=Patience(first_s=0.01), pace_s=0
+            )
         )
         await reached(store, last)
         assert len(told) == 3

@@ -25,7 +25,6 @@ from gateway.stores.backup import back_up, check_backup, restore
 from gateway.stores.opening import open_reading_store
 from gateway.stores.rebuilding import compare, rebuild
 
-pytest_plugins = ["tests.config.conftest"]
 START = 1_773_129_600_000_000
 SERIES = "works/main/active_energy_import"
 

@@ -14,7 +14,7 @@ from gateway.contracts import Delivery
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.scopes import EVERYTHING, scope_of
 from gateway.errors import StoreError
-from gateway.stores import embedded, store_file
+from gateway.stores import store_file, stored_days
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.hot_rows import Conflict
 from gateway.stores.intervals import IntervalStore
@@ -122,10 +122,12 @@ def test_reading_a_span_of_one_series_never_looks_through_other_rows(tmp_path):
     with EmbeddedStore.open(tmp_path / "readings.db"):
         pass
     connection = sqlite3.connect(tmp_path / "readings.db")
-    values = {"series": 1, "start": 0, "end": 9, "instant": 5}
-    for statement in (embedded._SPAN, embedded._BEFORE, embedded._FROM):
-        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
-        assert "USING INDEX hot_found (day=? AND series=? AND instant" in plan
+    bounds = {"series": 1, "start": 0, "end": 9, "from": 0, "to": 0, "limit": 5, "day": 0}
+    for statement in (stored_days._SPAN, stored_days._BEFORE, stored_days._FROM, stored_days._MEETING):
+        plan = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", bounds))
+        assert "SEARCH days USING INTEGER PRIMARY KEY" in plan
+        assert "SEARCH chunks USING PRIMARY KEY (day=? AND series=?" in plan
+        assert "SEARCH bodies USING INTEGER PRIMARY KEY" in plan
         assert "SCAN" not in plan
         assert "TEMP B-TREE" not in plan
     connection.close()
@@ -144,6 +146,17 @@ def test_a_commit_is_synced_and_only_the_writer_checkpoints(tmp_path):
             reader._file.read() as connection,
         ):
             connection.execute("DELETE FROM hot")
+
+
+@pytest.mark.parametrize("odd", [{"instant": 2**63}, {"instant": -(2**63) - 1}, {"quality": Quality(1 << 10)}])
+def test_an_instant_or_flags_that_do_not_fit_are_refused_with_the_entry_named(tmp_path, odd):
+    with EmbeddedStore.open(tmp_path / "readings.db") as store:
+        readings = [Reading("a/p/volume", 1, 1), Reading("a/p/volume", 2, 2)._replace(**odd)]
+        with pytest.raises(
+            StoreError, match=r"entry 7: a/p/volume at .*expected an instant of 64 bits and flags from 0"
+        ):
+            store.deliver([Delivery(7, readings)])
+        assert store.cursor() == 0
 
 
 def test_opening_what_was_never_written_says_which_command_makes_it(tmp_path):
@@ -181,10 +194,10 @@ def test_a_file_of_a_newer_release_is_left_alone(tmp_path):
     path = tmp_path / "readings.db"
     EmbeddedStore.open(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
     for read_only in (False, True):
-        with pytest.raises(StoreError, match=r"layout 2, written by a newer release; this one knows up to 1"):
+        with pytest.raises(StoreError, match=r"layout 3, written by a newer release; this one knows up to 2"):
             EmbeddedStore.open(path, read_only=read_only)
 
 

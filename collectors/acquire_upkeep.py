@@ -1,0 +1,51 @@
+"""What leaves by age, once a day, while the program acquires: from the journal, and from the embedded store."""
+
+import asyncio
+import logging
+
+from gateway.clock_watch import ClockWatch
+from gateway.clocks import Clock
+from gateway.domain.readings import MICROSECONDS
+from gateway.domain.sites import Site
+from gateway.errors import JournalError, JournalStopped, StoreError
+from gateway.journal.retention import apply_retention, months_before
+from gateway.journal.writer import Journal
+from gateway.sinks.delivery_book import DeliveryBook
+from gateway.stores.embedded import EmbeddedStore
+from gateway.stores.opening import OpenedStore
+
+EVERY_S = 86_400
+log = logging.getLogger("emg.acquire")
+
+
+async def retain_daily(site: Site, journal: Journal, store: OpenedStore, watch: ClockWatch, clock: Clock) -> None:
+    """Let leave what the site file says may leave, now and every day, for ever. Raises JournalStopped.
+
+    Not while the clock is not to be trusted: a clock that is set to another year makes nothing old.
+    """
+    while True:
+        if watch.trusted:
+            await asyncio.to_thread(_retain, site, journal, store, clock.now())
+        else:
+            log.warning("nothing leaves by age today: the clock was set, or is not set yet")
+        await clock.sleep_until(clock.now() + EVERY_S * MICROSECONDS)
+
+
+def _retain(site: Site, journal: Journal, store: OpenedStore, now: int) -> None:
+    try:
+        apply_retention(journal, site.journal, keep_from=_smallest_cursor(site, store), now=now)
+        if isinstance(store, EmbeddedStore) and site.store.keep_months:
+            store.retain(months_before(now, site.store.keep_months))
+    except JournalStopped:
+        raise
+    except (JournalError, StoreError, OSError) as error:
+        log.warning("what is old does not leave today, and is looked at again tomorrow: %s", error)
+
+
+def _smallest_cursor(site: Site, store: OpenedStore) -> int:
+    """The entry behind which something still waits for the reading store or a sink. Raises StoreError."""
+    if not site.sinks:
+        return store.cursor()
+    with DeliveryBook.open(site.data_dir, read_only=True) as book:
+        standings = book.standings()
+    return min(store.cursor(), *(standings[name].sequence if name in standings else 0 for name in site.sinks))

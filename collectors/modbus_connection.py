@@ -1,0 +1,218 @@
+"""One Modbus TCP connection: questions out, answers in, and no answer to another question.
+
+Every byte that comes is accounted for: it belongs to a question that waits, to one that was given up (then it
+is dropped and counted), or the connection is closed, because what comes next cannot be trusted.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from collectors.modbus_frames import MbapReader, mbap_frame
+from collectors.modbus_pdu import Question, trouble_of
+from gateway.errors import LineError, LineGarbled, LineRefused, LineSilent
+
+_SILENCES = 2  # so many in a row without a byte in between, and the other end is taken for dead
+_REMEMBERED = 256  # questions given up whose answers may still come
+_TIMES = 3  # so many different questions with one transaction id in their answers are no accident
+_KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # [s], [s], probes; Linux's names
+
+
+@dataclass(slots=True)
+class Manners:
+    """How the other end of a line behaves, and what was seen of it, over all its connections."""
+
+    echoes: bool = True  # False: its answers carry any transaction id (declared in the site file)
+    late: int = 0  # answers that came after their question was given up
+    strange: int = -1  # the transaction id last seen that was not asked, -1 before any
+    times: int = 0  # in how many answers in a row
+
+    def stranger(self, transaction: int, asked: int) -> LineGarbled:
+        """An answer that fits, but for its transaction id."""
+        self.times = self.times + 1 if transaction == self.strange else 1
+        self.strange = transaction
+        if self.times < _TIMES:
+            return LineGarbled(f"transaction {transaction} answered where {asked} was asked")
+        return LineGarbled(
+            f"every answer carries transaction id {transaction}, whatever was asked, so that late answers cannot be "
+            'told from others; mend that in the converter, or say transaction_ids = "ignored" for this line'
+        )
+
+
+class _Waiting(NamedTuple):
+    """A question on its way. `deadline` [s] on the loop's clock, `timeout_s` as it was given."""
+
+    answer: "asyncio.Future[bytes]"
+    device_address: int
+    question: Question
+    deadline: float
+    timeout_s: float
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection, until something happens on it that cannot be trusted; then `usable` is False for good."""
+
+    def __init__(self, manners: Manners) -> None:
+        self.usable = True
+        self._manners = manners
+        self._loop = asyncio.get_running_loop()
+        self._reader = MbapReader()
+        self._transport: asyncio.Transport | None = None
+        self._open: dict[int, _Waiting] = {}
+        self._given_up: dict[int, None] = {}
+        self._silences = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(
+        self, transaction: int, device_address: int, question: Question, timeout_s: float
+    ) -> "asyncio.Future[bytes]":
+        """Send a question; the PDU of its answer, or LineError, comes within `timeout_s` [s]."""
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        if self._transport is None or not self.usable:
+            answer.set_exception(LineSilent("the connection was closed"))
+            return answer
+        deadline = self._loop.time() + timeout_s
+        self._open[transaction] = _Waiting(answer, device_address, question, deadline, timeout_s)
+        self._transport.write(mbap_frame(transaction, device_address, question.pdu))
+        if self._timer is None or self._timer.when() > deadline:
+            self._wake_at(deadline)
+        return answer
+
+    def is_taken(self, transaction: int) -> bool:
+        """True if an answer with this transaction id may still come, or could be taken for another."""
+        return transaction in self._open or transaction in self._given_up or transaction == self._manners.strange
+
+    def give_up(self, transaction: int) -> None:
+        """Nobody waits for this answer any more."""
+        if self._open.pop(transaction, None) is None:
+            return
+        if not self._manners.echoes:  # a late answer could not be told from the next one
+            self.close(LineSilent("the connection was closed after a question was given up"))
+        while len(self._given_up) >= _REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+        self._given_up[transaction] = None
+
+    def close(self, why: LineError) -> None:
+        """Close at once; every question that waits ends with `why`, and what still comes is never looked at."""
+        self.usable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._open = self._open, {}
+        for question in waiting.values():
+            _settle(question.answer, why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The way is open: nothing is held back to be sent together, and a peer that vanished is noticed."""
+        if not isinstance(transport, asyncio.Transport):
+            raise TypeError("a stream transport is expected")
+        self._transport = transport
+        there = transport.get_extra_info("socket")
+        there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            if hasattr(socket, option):
+                there.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The other end hung up: what is open will not be answered any more."""
+        part = self._reader.rest()
+        self.close(_broken_off(part) if part else LineSilent("the connection was closed before the answer came"))
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where the next bytes go."""
+        return self._reader.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes came: settle the questions that they answer, all of them or, with trouble among them, none."""
+        if not self.usable:
+            return
+        self._silences = 0
+        answered: list[tuple[_Waiting, bytes | LineError]] = []
+        try:
+            for transaction, device_address, pdu in self._reader.take(nbytes):
+                waiting = self._waiting_for(transaction, device_address, pdu)
+                if waiting is None:
+                    continue
+                del self._open[transaction if self._manners.echoes else next(iter(self._open))]
+                answered.append((waiting, _judged(waiting, device_address, pdu)))
+            if not self._open and not self._given_up and (rest := self._reader.rest()):
+                raise LineGarbled(f"{len(rest)} bytes more than the answer")
+        except LineGarbled as trouble:
+            for waiting, _ in answered:
+                _settle(waiting.answer, trouble)
+            self.close(trouble)
+            return
+        for waiting, result in answered:
+            self._manners.times = 0
+            _settle(waiting.answer, result)
+
+    def _waiting_for(self, transaction: int, device_address: int, pdu: bytes) -> _Waiting | None:
+        """The question that a frame answers; None where it was given up. Raises LineGarbled where there is none."""
+        waiting = self._open.get(transaction)
+        if waiting is not None:
+            return waiting
+        if transaction in self._given_up:
+            self._manners.late += 1
+            return None
+        if not self._open:
+            raise LineGarbled(f"an answer to transaction {transaction}, which nobody asked or which was answered")
+        asked, waiting = next(iter(self._open.items()))
+        if not self._manners.echoes:
+            return waiting
+        if len(self._open) == 1 and device_address == waiting.device_address:
+            if not isinstance(trouble_of(pdu, waiting.question), LineGarbled):
+                raise self._manners.stranger(transaction, asked)
+        raise LineGarbled(f"transaction {transaction} answered where {', '.join(map(str, self._open))} was asked")
+
+    def _wake_at(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._sweep)
+
+    def _sweep(self) -> None:
+        """The one timer of a connection: ends the questions whose time is over, and looks again at the next."""
+        self._timer = None
+        now = self._loop.time()
+        over = {transaction: waiting for transaction, waiting in self._open.items() if waiting.deadline <= now}
+        if over:
+            part = self._reader.rest()
+            self._silences += 1
+            for transaction, waiting in over.items():
+                silence = LineSilent(f"no answer within {waiting.timeout_s:g} s")
+                _settle(waiting.answer, _broken_off(part) if part else silence)
+                self.give_up(transaction)
+            if part:
+                self.close(_broken_off(part))
+            elif self._silences >= _SILENCES:
+                self.close(LineSilent(f"the connection was closed: {_SILENCES} questions were met with silence"))
+        if self._open:
+            self._wake_at(min(waiting.deadline for waiting in self._open.values()))
+
+
+def _judged(waiting: _Waiting, device_address: int, pdu: bytes) -> bytes | LineRefused:
+    """The answer, or the refusal that it is. Raises LineGarbled where it does not fit the question."""
+    if device_address != waiting.device_address:
+        raise LineGarbled(f"device {device_address} answered where {waiting.device_address} was asked")
+    trouble = trouble_of(pdu, waiting.question)
+    if trouble is None:
+        return pdu
+    if isinstance(trouble, LineRefused):
+        return trouble
+    raise trouble
+
+
+def _settle(answer: "asyncio.Future[bytes]", result: bytes | LineError) -> None:
+    if answer.done():  # the one who asked was cancelled
+        return
+    if isinstance(result, bytes):
+        answer.set_result(result)
+    else:
+        answer.set_exception(result)
+
+
+def _broken_off(part: bytes) -> LineGarbled:
+    return LineGarbled(f"an answer broke off after {len(part)} bytes ({part.hex()})")
