@@ -8,21 +8,13 @@ from collectors.file_readings import FileReadings
 from collectors.mapping import Mapping as FileMapping
 from gateway.clocks import Clock
 from gateway.domain.sites import Site
-from gateway.errors import ImportRefused, JournalError
+from gateway.handing_in import Item, hand_in
 from gateway.journal.entries import EntryKind, readings_body
-from gateway.journal.inbox import Verdict, submit, take_in, verdict_of
 from gateway.journal.reader import entries_of
-from gateway.journal.writer import Journal
-from gateway.sinks.drain import drain_once
-from gateway.stores.opening import open_reading_store
 
 ORIGIN = "emg import readings"
 READINGS_A_PART = 2000
-PARTS_A_SUBMISSION = 200  # an inbox file has a largest size
 TOLD_ROWS = 100  # refused rows that the journal's note names one by one
-
-
-_Item = tuple[EntryKind, Mapping[str, object]]
 
 
 class Booked(NamedTuple):
@@ -45,20 +37,11 @@ def book(
     """
     done = _parts_in_journal(site.data_dir / "journal", found, mapping)
     items = _items(path, found, mapping, done)
-    try:
-        journal = Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=clock)
-    except JournalError as error:  # most likely held by `emg run`, which takes in what lies in the inbox
-        verdicts = [_await(waiting, wait_s, error) for waiting in _submit(items, site, author, clock)]
-        return _booked(verdicts, items, stored=None)
-    with journal:
-        names = {waiting.name for waiting in _submit(items, site, author, clock)}
-        verdicts = [verdict for verdict in take_in(site.data_dir, journal) if verdict.file in names]
-    with open_reading_store(site, read_only=False) as store:
-        stored = drain_once(site.data_dir / "journal", store)
-    return _booked(verdicts, items, stored=stored)
+    handed = hand_in(site, items, origin=ORIGIN, author=author, clock=clock, wait_s=wait_s)
+    return Booked(sum(1 for kind, _ in items if kind is EntryKind.READINGS), *handed)
 
 
-def _items(path: Path, found: FileReadings, mapping: FileMapping, done: set[int]) -> list[_Item]:
+def _items(path: Path, found: FileReadings, mapping: FileMapping, done: set[int]) -> list[Item]:
     """What is to be journaled: nothing where every part of the file is in the journal already."""
     parts = [(EntryKind.READINGS, body) for number, body in _parts(path, found, mapping) if number not in done]
     return parts if done or not parts else [(EntryKind.EVENT, _note(path, found, mapping)), *parts]
@@ -100,28 +83,3 @@ def _parts_in_journal(journal_dir: Path, found: FileReadings, mapping: FileMappi
         for source in sources
         if isinstance(source, dict) and (source.get("file_sha256"), source.get("mapping_sha256")) == wanted
     }
-
-
-def _submit(items: list[_Item], site: Site, author: str, clock: Clock) -> Iterator[Path]:
-    for start in range(0, len(items), PARTS_A_SUBMISSION):
-        chunk = items[start : start + PARTS_A_SUBMISSION]
-        yield submit(site.data_dir, chunk, origin=ORIGIN, author=author, clock=clock)
-
-
-def _await(path: Path, wait_s: float, why: JournalError) -> Verdict:
-    verdict = verdict_of(path, wait_s)
-    if verdict is None:
-        raise JournalError(
-            f"{why}\n{path}: no verdict within {wait_s:g} s. Nothing is lost: the file waits in the inbox and is "
-            "taken in as soon as the acquiring process looks there."
-        )
-    return verdict
-
-
-def _booked(verdicts: list[Verdict], items: list[_Item], *, stored: int | None) -> Booked:
-    for verdict in verdicts:
-        if not verdict.accepted:
-            raise ImportRefused(f"the inbox refused {verdict.file}: line {verdict.line}: {verdict.reason}")
-    parts = sum(1 for kind, _ in items if kind is EntryKind.READINGS)
-    first = min((verdict.first_sequence for verdict in verdicts), default=0)
-    return Booked(parts, first, max((verdict.last_sequence for verdict in verdicts), default=0), stored)

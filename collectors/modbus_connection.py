@@ -7,9 +7,9 @@ is dropped and counted), or the connection is closed, because what comes next ca
 import asyncio
 import socket
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from collectors.modbus_frames import MbapReader, mbap_frame
+from collectors.modbus_frames import Frame, MbapReader, mbap_frame
 from collectors.modbus_pdu import Question, trouble_of
 from gateway.errors import LineError, LineGarbled, LineRefused, LineSilent
 
@@ -41,7 +41,7 @@ class Manners:
 
 
 class _Waiting(NamedTuple):
-    """A question on its way. `deadline` [s] on the loop's clock, `timeout_s` as it was given."""
+    """A question on its way."""
 
     answer: "asyncio.Future[bytes]"
     device_address: int
@@ -65,14 +65,16 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(
-        self, transaction: int, device_address: int, question: Question, timeout_s: float
+        self, transaction: int, device_address: int, question: Question, *, deadline: float, timeout_s: float
     ) -> "asyncio.Future[bytes]":
-        """Send a question; the PDU of its answer, or LineError, comes within `timeout_s` [s]."""
+        """Send a question; the PDU of its answer, or LineError, comes by `deadline` [s] on the loop's clock.
+
+        `timeout_s` [s] is the time that was allowed in all, for the sentence that says it is over.
+        """
         answer: asyncio.Future[bytes] = self._loop.create_future()
         if self._transport is None or not self.usable:
             answer.set_exception(LineSilent("the connection was closed"))
             return answer
-        deadline = self._loop.time() + timeout_s
         self._open[transaction] = _Waiting(answer, device_address, question, deadline, timeout_s)
         self._transport.write(mbap_frame(transaction, device_address, question.pdu))
         if self._timer is None or self._timer.when() > deadline:
@@ -107,9 +109,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The way is open: nothing is held back to be sent together, and a peer that vanished is noticed."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is expected")
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         there = transport.get_extra_info("socket")
         there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         there.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -131,42 +131,49 @@ class Connection(asyncio.BufferedProtocol):
         if not self.usable:
             return
         self._silences = 0
-        answered: list[tuple[_Waiting, bytes | LineError]] = []
+        answered: list[tuple[int, bytes | LineRefused]] = []
         try:
-            for transaction, device_address, pdu in self._reader.take(nbytes):
-                waiting = self._waiting_for(transaction, device_address, pdu)
-                if waiting is None:
-                    continue
-                del self._open[transaction if self._manners.echoes else next(iter(self._open))]
-                answered.append((waiting, _judged(waiting, device_address, pdu)))
-            if not self._open and not self._given_up and (rest := self._reader.rest()):
-                raise LineGarbled(f"{len(rest)} bytes more than the answer")
+            for frame in self._reader.take(nbytes):
+                self._sort(frame, answered)
+            self._nothing_over(len(answered))
         except LineGarbled as trouble:
-            for waiting, _ in answered:
-                _settle(waiting.answer, trouble)
             self.close(trouble)
             return
-        for waiting, result in answered:
+        for transaction, result in answered:
             self._manners.times = 0
-            _settle(waiting.answer, result)
+            _settle(self._open.pop(transaction).answer, result)
 
-    def _waiting_for(self, transaction: int, device_address: int, pdu: bytes) -> _Waiting | None:
-        """The question that a frame answers; None where it was given up. Raises LineGarbled where there is none."""
+    def _sort(self, frame: Frame, answered: list[tuple[int, bytes | LineRefused]]) -> None:
+        """Put a frame with the question it answers, or count it as late. Raises LineGarbled where it is neither."""
+        transaction, device_address, pdu = frame
         waiting = self._open.get(transaction)
-        if waiting is not None:
-            return waiting
-        if transaction in self._given_up:
-            self._manners.late += 1
-            return None
+        if waiting is None:
+            if transaction in self._given_up:
+                self._manners.late += 1
+                return
+            transaction, waiting = self._unnumbered(frame)
+        trouble = _misfit(waiting, device_address, pdu)
+        if isinstance(trouble, LineGarbled):
+            raise trouble
+        answered.append((transaction, trouble or pdu))
+
+    def _unnumbered(self, frame: Frame) -> tuple[int, _Waiting]:
+        """The question that a frame with a strange transaction id answers. Raises LineGarbled where none may."""
+        transaction, device_address, pdu = frame
         if not self._open:
-            raise LineGarbled(f"an answer to transaction {transaction}, which nobody asked or which was answered")
+            raise LineGarbled(f"an answer to transaction {transaction}, which was not asked or is answered already")
         asked, waiting = next(iter(self._open.items()))
         if not self._manners.echoes:
-            return waiting
-        if len(self._open) == 1 and device_address == waiting.device_address:
-            if not isinstance(trouble_of(pdu, waiting.question), LineGarbled):
-                raise self._manners.stranger(transaction, asked)
+            return asked, waiting
+        if len(self._open) == 1 and not isinstance(_misfit(waiting, device_address, pdu), LineGarbled):
+            raise self._manners.stranger(transaction, asked)
         raise LineGarbled(f"transaction {transaction} answered where {', '.join(map(str, self._open))} was asked")
+
+    def _nothing_over(self, answered: int) -> None:
+        """Raises LineGarbled for a beginning of something that nobody can have asked for."""
+        rest = self._reader.rest()
+        if rest and len(self._open) == answered and not self._given_up:
+            raise LineGarbled(f"{len(rest)} bytes more than the answer")
 
     def _wake_at(self, deadline: float) -> None:
         if self._timer is not None:
@@ -193,16 +200,11 @@ class Connection(asyncio.BufferedProtocol):
             self._wake_at(min(waiting.deadline for waiting in self._open.values()))
 
 
-def _judged(waiting: _Waiting, device_address: int, pdu: bytes) -> bytes | LineRefused:
-    """The answer, or the refusal that it is. Raises LineGarbled where it does not fit the question."""
+def _misfit(waiting: _Waiting, device_address: int, pdu: bytes) -> LineGarbled | LineRefused | None:
+    """What is wrong with the answer: it does not fit the question, or it is a refusal; None where it is right."""
     if device_address != waiting.device_address:
-        raise LineGarbled(f"device {device_address} answered where {waiting.device_address} was asked")
-    trouble = trouble_of(pdu, waiting.question)
-    if trouble is None:
-        return pdu
-    if isinstance(trouble, LineRefused):
-        return trouble
-    raise trouble
+        return LineGarbled(f"device {device_address} answered where {waiting.device_address} was asked")
+    return trouble_of(pdu, waiting.question)
 
 
 def _settle(answer: "asyncio.Future[bytes]", result: bytes | LineError) -> None:

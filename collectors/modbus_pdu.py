@@ -8,7 +8,7 @@ import struct
 from functools import lru_cache
 from typing import NamedTuple
 
-from gateway.errors import LineError, LineGarbled, LineRefused
+from gateway.errors import LineGarbled, LineRefused
 
 FUNCTIONS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}  # by the table that is read
 IDENTIFICATION = 43  # Encapsulated Interface Transport, used for device identification (MEI type 14) alone
@@ -65,7 +65,7 @@ def reading(table: str, address: int, count: int) -> Question:
     most = MAX_BITS if bits else MAX_WORDS
     if not 1 <= count <= most:
         raise ValueError(f"{count} of {table} in one request; Modbus allows 1 to {most}")
-    if not (0 <= address and address + count <= _ADDRESSES):
+    if not 0 <= address <= _ADDRESSES - count:
         raise ValueError(f"{table} {address}..{address + count - 1}; addresses end at {_ADDRESSES - 1}")
     return Question(struct.pack(">BHH", function, address, count), function, -(-count // 8) if bits else 2 * count)
 
@@ -75,28 +75,23 @@ def identifying(first_object: int = 0) -> Question:
     return Question(bytes((IDENTIFICATION, _MEI_TYPE, 1, first_object)), IDENTIFICATION, 0)
 
 
-def trouble_of(pdu: bytes, question: Question) -> LineError | None:
-    """Why `pdu` is no rightful answer to the question: LineGarbled or, for an exception, LineRefused; None if it is."""
-    function, data_bytes = question.function, question.data_bytes
-    if pdu[0] == function | REFUSED and len(pdu) == 2:
-        code = pdu[1]
-        meaning = EXCEPTIONS.get(code, "a code that is not assigned")
-        return LineRefused(f"refused with exception code {code} ({meaning})", code=code)
-    if pdu[0] & ~REFUSED != function:
-        return LineGarbled(f"function code {pdu[0]} where {function} was asked")
-    if pdu[0] != function:
-        return LineGarbled(f"an exception of {len(pdu)} bytes where 2 make one")
-    if function == IDENTIFICATION:
-        return (
-            None
-            if _objects(pdu) is not None
-            else LineGarbled(f"a device identification that does not add up: {pdu.hex()}")
+def trouble_of(pdu: bytes, question: Question) -> LineGarbled | LineRefused | None:
+    """Why `pdu` is no rightful answer to the question: it does not fit, or it is an exception; None if it is one."""
+    function, data_bytes, announced = question.function, question.data_bytes, pdu[1] if len(pdu) > 1 else 0
+    if pdu[0] == function and data_bytes:
+        if announced == data_bytes == len(pdu) - 2:
+            return None
+        return LineGarbled(
+            f"{announced} bytes of data announced in an answer of {len(pdu)} bytes where {data_bytes} were asked"
         )
-    if len(pdu) != 2 + data_bytes:
-        return LineGarbled(f"an answer of {len(pdu)} bytes where {2 + data_bytes} were asked")
-    if pdu[1] != data_bytes:
-        return LineGarbled(f"{pdu[1]} bytes of data announced where {data_bytes} were asked")
-    return None
+    if pdu[0] == function:
+        return None if _objects(pdu) else LineGarbled(f"an identification that does not add up: {pdu.hex()}")
+    if pdu[0] != function | REFUSED:
+        return LineGarbled(f"function code {pdu[0]} where {function} was asked")
+    if len(pdu) != 2:
+        return LineGarbled(f"an exception of {len(pdu)} bytes where 2 make one")
+    meaning = EXCEPTIONS.get(announced, "a code that is not assigned")
+    return LineRefused(f"refused with exception code {announced} ({meaning})", code=announced)
 
 
 def data_of(pdu: bytes) -> bytes:

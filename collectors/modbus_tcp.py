@@ -77,13 +77,12 @@ class ModbusTcpLine:
     async def _answer(self, device_address: int, question: Question, timeout_s: float) -> bytes:
         """The PDU that answers the question."""
         async with self._places:
+            deadline = asyncio.get_running_loop().time() + timeout_s
             connection = self._connection
             if connection is None or not connection.usable:
-                begun = asyncio.get_running_loop().time()
                 connection = await self._connected(timeout_s)
-                timeout_s -= asyncio.get_running_loop().time() - begun
             transaction = self._next_transaction(connection)
-            answer = connection.ask(transaction, device_address, question, timeout_s)
+            answer = connection.ask(transaction, device_address, question, deadline=deadline, timeout_s=timeout_s)
             try:
                 return await answer
             except asyncio.CancelledError:

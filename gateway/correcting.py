@@ -53,8 +53,8 @@ def propose_command(
     with open_reading_store(site, read_only=True) as store:
         was = [reading.value for reading in store.readings(EVERYTHING, series, instant, instant + 1)]
     body = _told(proposal_body, correction, was=was or [None], evidence=_keep(site, evidence))
-    verdict = hand_in(site, [(EntryKind.CORRECTION, body)], origin=ORIGIN, author=author, clock=SystemClock())
-    [found] = [one for one in corrections(site.data_dir / "journal") if one.sequence == verdict.last_sequence]
+    handed = hand_in(site, [(EntryKind.CORRECTION, body)], origin=ORIGIN, author=author, clock=SystemClock())
+    [found] = [one for one in corrections(site.data_dir / "journal") if one.sequence == handed.last_sequence]
     _print(site, [found], as_json=json)
 
 

@@ -9,6 +9,7 @@ GatewayError
 ├─ LineError            the field did not answer rightly; retried with back-off
 │   └─ LineSilent · LineGarbled · LineRefused
 ├─ JournalError         the evidence cannot be written or does not verify; intake stops
+│   ├─ JournalHeld      another program writes it: entries reach it through the inbox
 │   └─ JournalStopped   the disk failed under it; opened anew it goes on from what is on the disk
 └─ StoreError           a reading store or sink failed; nothing is lost, the journal keeps it
     └─ SinkBusy · SinkDenied
@@ -97,6 +98,10 @@ class LineRefused(LineError):
 
 class JournalError(GatewayError):
     """The journal cannot be written, is held by another writer, or does not verify."""
+
+
+class JournalHeld(JournalError):
+    """Another writer holds the journal."""
 
 
 class JournalStopped(JournalError):

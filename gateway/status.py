@@ -19,6 +19,7 @@ from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import LineKind, MeteringPoint, Site
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import SlotCount, account_slots
+from gateway.journal.witness import witness_state
 from gateway.stores.opening import open_reading_store
 
 LATE_PERIODS = 3  # a polled point is late when it missed this many of its slots
@@ -94,6 +95,7 @@ def status_command(
     store = open_reading_store(site, read_only=True)
     now = SystemClock().now()
     ages, journal, stored = point_ages(site, store, EVERYTHING, now=now), journal_age(site, now=now), store.cursor()
+    witness = witness_state(site.data_dir) if site.journal.witness else None
     counts = account_slots(entries(site.data_dir / "journal")) if slots else {}
     if json:
         told: dict[str, object] = {
@@ -102,12 +104,15 @@ def status_command(
             "journal_silent": journal.silent,
         }
         told |= {"alarm": None if journal.alarm is None else journal.alarm.why}
+        told |= {"witness": None if witness is None else witness._asdict()}
         told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": stored}
         told |= {"points": [_as_json(age) for age in ages]}
         told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
         print_json(told)
     else:
         _print(site, ages, journal, stored)
+        if witness is not None:
+            console().print(f"Witness: knows entry {witness.sent_sequence}. {witness.error}".rstrip(), markup=False)
         if slots:
             _print_slots(counts)
     if (

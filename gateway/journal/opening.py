@@ -5,7 +5,7 @@ import os
 import uuid
 from pathlib import Path
 
-from gateway.errors import JournalError
+from gateway.errors import JournalError, JournalHeld
 from gateway.journal.entries import Entry, EntryKind, decode_entry
 from gateway.journal.segment_files import SegmentFile, frames, open_segment
 from gateway.journal.segments import GENESIS, segments
@@ -26,7 +26,7 @@ def boot_id() -> str:
 def take_lock(directory: Path) -> int:
     """The descriptor that keeps other writers out until it is closed, by the end of the process at the latest.
 
-    Raises JournalError naming the process that holds the journal.
+    Raises JournalHeld naming the process that holds the journal.
     """
     lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o640)
     try:
@@ -34,7 +34,7 @@ def take_lock(directory: Path) -> int:
     except BlockingIOError:
         holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
         os.close(lock)
-        raise JournalError(
+        raise JournalHeld(
             f"{directory}: another writer holds this journal (process {holder}). One journal has one writer: "
             f"stop that process, or hand entries to it through the inbox"
         ) from None

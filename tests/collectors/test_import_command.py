@@ -83,8 +83,8 @@ def test_the_readings_are_journaled_with_author_file_and_mapping_and_stored(desk
     assert (code, booked["stored"], booked["imported_before"]) == (0, 96, False)
     assert desk.stored() == EXPECTED
     found = list(entries(desk.journal_dir, after=booked["first_sequence"] - 1))
-    assert [entry.kind for entry in found] == [EntryKind.EVENT, EntryKind.READINGS]
-    note, readings = found
+    assert [entry.kind for entry in found] == [EntryKind.EVENT, EntryKind.READINGS, EntryKind.CHECKPOINT]
+    note, readings, _ = found
     assert (note.body["event"], note.body["readings"], note.body["refused_rows"]) == ("readings_imported", 96, 0)
     assert note.body["mapping"] == (desk.folder / "history.toml").read_text("utf-8")
     assert note.body["inbox"]["author"] == "Li Hua"
@@ -142,7 +142,7 @@ def test_the_table_for_people_names_unit_months_and_fate(desk: Desk) -> None:
     assert "96 readings for works/main/active_energy_import" in out
     assert "total, kWh" in out
     assert "4,584.00" in out
-    assert "booked: journal entries 2 to 3; 96 readings stored" in out
+    assert "booked: journal entries 3 to 4; 96 readings stored" in out
     assert import_readings_main([str(desk.file), *options]) == 0
     assert "imported before, by this very mapping" in desk.capsys.readouterr()[0]
 

@@ -6,12 +6,14 @@ product is rewritten there, the plant no longer fits and says so.
 
 import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import GatewayError
 from tests.faults.accounting import Account
-from tests.faults.kth_call import Fault, Run, broken_rules, run_traced
+from tests.faults.kept_up import UPKEEP, journal_of_three_days, wrong_after_upkeep
+from tests.faults.kth_call import Fault, Judge, Run, broken_rules, run_traced
 from tests.faults.loop_disk import LoopDisk
 from tests.faults.power_cuts import cut_once, forgotten_by_store
 from tests.faults.pushing import ROOT, Meters, Moment
@@ -26,7 +28,7 @@ class Planted:
     file: str
     right: str
     wrong: str
-    found_by: str  # "power cut" | "failing call" | "torn tail"
+    found_by: str  # "power cut" | "failing call" | "torn tail" | "upkeep"
 
 
 PLANTED = (
@@ -42,7 +44,7 @@ PLANTED = (
         "gateway/journal/chain.py",
         'write_all(self._descriptor, b"".join(pending))\n            os.fdatasync(self._descriptor)',
         'os.fdatasync(self._descriptor)\n            write_all(self._descriptor, b"".join(pending))',
-        "power cut",
+        "failing call",
     ),
     Planted(
         "the store may forget its newest commits",
@@ -93,6 +95,27 @@ PLANTED = (
         "pass",
         "torn tail",
     ),
+    Planted(
+        "the cursor moves and a reading stays behind",
+        "gateway/sinks/drain.py",
+        "if up_to is not None and entry.sequence > up_to:",
+        "if entry.sequence == 5:\n            continue\n        if up_to is not None and entry.sequence > up_to:",
+        "upkeep",
+    ),
+    Planted(
+        "a segment goes before its compressed copy is in place",
+        "gateway/journal/compressing.py",
+        "partial.replace(target)",
+        "path.unlink()\n            partial.replace(target)",
+        "upkeep",
+    ),
+    Planted(
+        "a new key signs before the journal tells it",
+        "gateway/journal/rotation.py",
+        "new = prepare_next(data_dir)",
+        "new = prepare_next(data_dir)\n        take_over(data_dir)\n        prepare_next(data_dir)",
+        "upkeep",
+    ),
 )
 
 
@@ -107,55 +130,62 @@ def plant(planted: Planted, folder: Path) -> Path:
     return folder
 
 
-def found(by: str, product: Path, folder: Path) -> list[str]:
-    """What that part of the harness says of the product; nothing when it sees nothing wrong."""
-    if by == "power cut":
-        return _by_power_cuts(product, folder)
-    if by == "torn tail":
-        return _by_torn_tail(product, folder)
-    return _by_failing_calls(product, folder)
+def found(by: str, product: Path, folder: Path) -> Iterator[str]:
+    """What that part of the harness says of the product, one thing after the other; nothing when all is well."""
+    finders = {
+        "power cut": _by_power_cuts,
+        "failing call": _by_failing_calls,
+        "torn tail": _by_torn_tail,
+        "upkeep": _by_upkeep,
+    }
+    return finders[by](product, folder)
 
 
-def _by_power_cuts(product: Path, folder: Path) -> list[str]:
+def _by_power_cuts(product: Path, folder: Path) -> Iterator[str]:
     chance = random.Random(1)
-    said = []
     for number in range(3):
         with LoopDisk(folder / f"cut-{number}") as disk:
             account = Account(disk.path / "data", Meters())
             session = cut_once(disk, account, Moment(after_first=chance.uniform(0.2, 0.4)), product=product)
+            said = []
             try:
                 said += [f"lost {key}" for key in account.look(bare=False)]
                 said += ["forgotten by the store"] * forgotten_by_store(account.data_dir, session)
             except (AssertionError, GatewayError) as error:
                 said.append(str(error))
-    return said
+        yield from said
 
 
-def _by_failing_calls(product: Path, folder: Path) -> list[str]:
-    said = []
+def _by_failing_calls(product: Path, folder: Path) -> Iterator[str]:
     for k in range(2, 8):
         for lasting in (False, True):
             data_dir = folder / f"fault-{k}-{lasting}"
-            fault = Fault("fdatasync", k, "EIO", lasting)
-            run = run_traced(data_dir, folder / "trace", fault, product=product)
-            said += _rules_broken(run, data_dir)
-    return said
+            run = run_traced(data_dir, folder / "trace", Fault("fdatasync", k, "EIO", lasting), product=product)
+            yield from _wrong(broken_rules, run, data_dir)
 
 
-def _by_torn_tail(product: Path, folder: Path) -> list[str]:
+def _by_upkeep(product: Path, folder: Path) -> Iterator[str]:
+    for k in range(1, 9):
+        data_dir = folder / f"upkeep-{k}"
+        journal_of_three_days(data_dir)
+        fault = Fault("rename", k, "EIO", lasting=True)
+        run = run_traced(data_dir, folder / "trace", fault, product=product, program=UPKEEP)
+        yield from _wrong(wrong_after_upkeep, run, data_dir)
+
+
+def _by_torn_tail(product: Path, folder: Path) -> Iterator[str]:
     data_dir = folder / "torn"
     (path,) = make_journal(data_dir / "journal", 4)
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
-    said = _rules_broken(run_traced(data_dir, folder / "trace", None, product=product), data_dir)
+    yield from _wrong(broken_rules, run_traced(data_dir, folder / "trace", None, product=product), data_dir)
     kept = [torn.read_bytes() for torn in (data_dir / "journal").glob("*.torn")]
     if not any(whole[:-9].endswith(torn) for torn in kept):
-        said.append("the bytes of the unfinished entry are gone")
-    return said
+        yield "the bytes of the unfinished entry are gone"
 
 
-def _rules_broken(run: Run, data_dir: Path) -> list[str]:
+def _wrong(judge: Judge, run: Run, data_dir: Path) -> list[str]:
     try:
-        return broken_rules(run, data_dir)
+        return judge(run, data_dir)
     except GatewayError as error:
         return [str(error)]

@@ -58,6 +58,9 @@ class TellingStore:
         self._store.deliver(deliveries)
         say(f"stored {deliveries[-1].sequence}")
 
+    def rest(self) -> bool:
+        return self._store.rest()  # seals days that are over
+
 
 async def take_line(journal: Journal, line: str, waiting: Waiting) -> None:
     """What waits becomes one batch; it is acknowledged before the next is looked at."""

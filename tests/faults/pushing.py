@@ -19,9 +19,10 @@ from tests.killing import kill_group
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITER = ROOT / "tests" / "faults" / "push_writer.py"
-# 2020-01-01T00:00:00Z: date -u -d 2020-01-01 +%s. A reading every 20 minutes: a day has 72, and passes in seconds.
+# 2020-01-01T00:00:00Z: date -u -d 2020-01-01 +%s. A reading every two hours: a day passes in less than a second,
+# and what is two days old is sealed by the store meanwhile.
 FIRST_US = 1_577_836_800_000_000
-PERIOD_US = 1_200_000_000
+PERIOD_US = 7_200_000_000
 Key = tuple[str, int]  # series, instant
 
 

@@ -17,11 +17,12 @@ pytestmark = [
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
 def test_a_planted_mistake_is_found(tmp_path: Path, planted: Planted) -> None:
-    said = found(planted.found_by, plant(planted, tmp_path / "product"), tmp_path)
-    assert said, "nothing was found"
-    print(said[0])
+    product = plant(planted, tmp_path / "product")
+    said = next(found(planted.found_by, product, tmp_path), None)
+    assert said is not None, "nothing was found"
+    print(said)
 
 
 @pytest.mark.parametrize("by", sorted({planted.found_by for planted in PLANTED}))
 def test_the_product_itself_is_not_accused(tmp_path: Path, by: str) -> None:
-    assert found(by, ROOT, tmp_path) == []
+    assert list(found(by, ROOT, tmp_path)) == []

@@ -2,7 +2,7 @@
 
     python upkeep.py DATA_DIR
 
-Compresses closed segments, changes the key, drains into the embedded store, appends. A step that is refused is told
+Compresses closed segments, changes the key, drains into the embedded store, lets it seal, appends. A step that is refused is told
 in a sentence, and everything is tried once more at the end.
 """
 
@@ -39,6 +39,8 @@ def change_key(data_dir: Path) -> None:
 def drain(data_dir: Path) -> None:
     with EmbeddedStore.open(data_dir / "readings.db") as store:
         drain_once(data_dir / "journal", store)
+        while store.rest():
+            pass
 
 
 def append(data_dir: Path) -> None:
