@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from collectors.polling import PolledDevice, polled_devices
+from collectors.wire_time import TCP_WIRE
 from gateway.check import as_json, examine, show
 from gateway.command_line import console, print_json, run_app
 from gateway.domain.readings import split_series
@@ -41,6 +42,7 @@ def check_command(
 
 
 def _plan_json(planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
+    """One row per request; `bridged` words belong to no value, `wire_ms` [ms] is what it occupies the line."""
     return [
         {
             "line": line,
@@ -49,6 +51,8 @@ def _plan_json(planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
             "table": polled.block.table,
             "address": polled.block.address,
             "words": polled.block.words,
+            "bridged": polled.block.bridged,
+            "wire_ms": round(TCP_WIRE.of(polled.block.words) / 1e6, 2),
             "quantities": [split_series(register.series)[2] for register in polled.registers],
         }
         for line, devices in planned.items()
@@ -61,6 +65,8 @@ def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
     table = Table("line", "meter", "device", "table", title="requests of one round", title_justify="left")
     table.add_column("address", justify="right")
     table.add_column("words", justify="right")
+    table.add_column("bridged", justify="right")
+    table.add_column("wire [ms]", justify="right")
     table.add_column("brings")
     rows = _plan_json(planned)
     for row in rows:
@@ -72,12 +78,17 @@ def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
             row["table"],
             str(row["address"]),
             str(row["words"]),
+            str(row["bridged"]),
+            f"{row['wire_ms']:.2f}",
             brings,
         )
     out = console()
     out.print(table)
     values = sum(len(row["quantities"]) for row in rows)
     out.print(f"{len(rows)} requests bring {values} values ({values - len(rows)} fewer than one request per value).")
+    for line in planned:
+        took = sum(row["wire_ms"] for row in rows if row["line"] == line)
+        out.print(f"Line {line}: about {took:.1f} ms a round, estimated for a network of 1 ms a round trip.")
 
 
 def check_main(argv: list[str]) -> int:

@@ -28,6 +28,11 @@ class Manners:
     strange: int = -1  # the transaction id last seen that was not asked, -1 before any
     times: int = 0  # in how many answers in a row
 
+    @property
+    def numbers_hold(self) -> bool:
+        """True while every answer carried the transaction id of a question."""
+        return self.echoes and self.strange < 0
+
     def stranger(self, transaction: int, asked: int) -> LineGarbled:
         """An answer that fits, but for its transaction id."""
         self.times = self.times + 1 if transaction == self.strange else 1
@@ -46,8 +51,8 @@ class _Waiting(NamedTuple):
     answer: "asyncio.Future[bytes]"
     device_address: int
     question: Question
-    deadline: float
-    timeout_s: float
+    deadline: float  # [s] on the loop's clock
+    allowed_s: float  # in all
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -65,17 +70,15 @@ class Connection(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def ask(
-        self, transaction: int, device_address: int, question: Question, *, deadline: float, timeout_s: float
+        self, transaction: int, device_address: int, question: Question, *, left_s: float, allowed_s: float
     ) -> "asyncio.Future[bytes]":
-        """Send a question; the PDU of its answer, or LineError, comes by `deadline` [s] on the loop's clock.
-
-        `timeout_s` [s] is the time that was allowed in all, for the sentence that says it is over.
-        """
+        """Send a question; the PDU of its answer, or LineError, comes within `left_s` [s] of what was allowed."""
         answer: asyncio.Future[bytes] = self._loop.create_future()
         if self._transport is None or not self.usable:
             answer.set_exception(LineSilent("the connection was closed"))
             return answer
-        self._open[transaction] = _Waiting(answer, device_address, question, deadline, timeout_s)
+        deadline = self._loop.time() + left_s
+        self._open[transaction] = _Waiting(answer, device_address, question, deadline, allowed_s)
         self._transport.write(mbap_frame(transaction, device_address, question.pdu))
         if self._timer is None or self._timer.when() > deadline:
             self._wake_at(deadline)
@@ -89,7 +92,7 @@ class Connection(asyncio.BufferedProtocol):
         """Nobody waits for this answer any more."""
         if self._open.pop(transaction, None) is None:
             return
-        if not self._manners.echoes:  # a late answer could not be told from the next one
+        if not self._manners.numbers_hold:  # a late answer could not be told from the next one
             self.close(LineSilent("the connection was closed after a question was given up"))
         while len(self._given_up) >= _REMEMBERED:
             del self._given_up[next(iter(self._given_up))]
@@ -131,19 +134,22 @@ class Connection(asyncio.BufferedProtocol):
         if not self.usable:
             return
         self._silences = 0
-        answered: list[tuple[int, bytes | LineRefused]] = []
+        answered: list[tuple[_Waiting, bytes | LineRefused]] = []
         try:
             for frame in self._reader.take(nbytes):
                 self._sort(frame, answered)
-            self._nothing_over(len(answered))
+            if self._reader.held and not self._open and not self._given_up:
+                self._nothing_more()
         except LineGarbled as trouble:
+            for waiting, _ in answered:
+                _settle(waiting.answer, trouble)
             self.close(trouble)
             return
-        for transaction, result in answered:
+        for waiting, result in answered:
             self._manners.times = 0
-            _settle(self._open.pop(transaction).answer, result)
+            _settle(waiting.answer, result)
 
-    def _sort(self, frame: Frame, answered: list[tuple[int, bytes | LineRefused]]) -> None:
+    def _sort(self, frame: Frame, answered: list[tuple[_Waiting, bytes | LineRefused]]) -> None:
         """Put a frame with the question it answers, or count it as late. Raises LineGarbled where it is neither."""
         transaction, device_address, pdu = frame
         waiting = self._open.get(transaction)
@@ -153,9 +159,13 @@ class Connection(asyncio.BufferedProtocol):
                 return
             transaction, waiting = self._unnumbered(frame)
         trouble = _misfit(waiting, device_address, pdu)
-        if isinstance(trouble, LineGarbled):
+        if trouble is None:
+            answered.append((waiting, pdu))
+        elif isinstance(trouble, LineRefused):
+            answered.append((waiting, trouble))
+        else:
             raise trouble
-        answered.append((transaction, trouble or pdu))
+        del self._open[transaction]
 
     def _unnumbered(self, frame: Frame) -> tuple[int, _Waiting]:
         """The question that a frame with a strange transaction id answers. Raises LineGarbled where none may."""
@@ -169,11 +179,9 @@ class Connection(asyncio.BufferedProtocol):
             raise self._manners.stranger(transaction, asked)
         raise LineGarbled(f"transaction {transaction} answered where {', '.join(map(str, self._open))} was asked")
 
-    def _nothing_over(self, answered: int) -> None:
-        """Raises LineGarbled for a beginning of something that nobody can have asked for."""
-        rest = self._reader.rest()
-        if rest and len(self._open) == answered and not self._given_up:
-            raise LineGarbled(f"{len(rest)} bytes more than the answer")
+    def _nothing_more(self) -> None:
+        """Raises LineGarbled for the beginning of something that nobody can have asked for."""
+        raise LineGarbled(f"{self._reader.held} bytes more than the answer")
 
     def _wake_at(self, deadline: float) -> None:
         if self._timer is not None:
@@ -189,7 +197,7 @@ class Connection(asyncio.BufferedProtocol):
             part = self._reader.rest()
             self._silences += 1
             for transaction, waiting in over.items():
-                silence = LineSilent(f"no answer within {waiting.timeout_s:g} s")
+                silence = LineSilent(f"no answer within {waiting.allowed_s:g} s")
                 _settle(waiting.answer, _broken_off(part) if part else silence)
                 self.give_up(transaction)
             if part:

@@ -29,27 +29,27 @@ def mbap_frame(transaction: int, device_address: int, pdu: bytes) -> bytes:
 class MbapReader:
     """Cuts a TCP stream into frames, in one small buffer that the receiving side fills directly."""
 
-    __slots__ = ("_buffer", "_filled", "_view")
+    __slots__ = ("_buffer", "_view", "held")
 
     def __init__(self) -> None:
         self._buffer = bytearray(_BUFFER)
         self._view = memoryview(self._buffer)
-        self._filled = 0
+        self.held = 0  # bytes of a frame that is not whole yet
 
     def space(self) -> memoryview:
         """Where the next bytes go; never empty, for a frame that is not whole is short."""
-        return self._view[self._filled :] if self._filled else self._view
+        return self._view[self.held :] if self.held else self._view
 
     def rest(self) -> bytes:
         """The beginning of a frame that is not whole yet."""
-        return bytes(self._view[: self._filled])
+        return bytes(self._view[: self.held])
 
     def take(self, count: int) -> list[Frame]:
         """The frames that are whole now that `count` more bytes were put into the space.
 
         Raises LineGarbled for what is no Modbus; nothing that comes after it can be told from rubbish.
         """
-        filled = self._filled + count
+        filled = self.held + count
         frames: list[Frame] = []
         start = 0
         while filled - start >= _HEADER.size:
@@ -63,7 +63,7 @@ class MbapReader:
                 break
             frames.append((transaction, device_address, bytes(self._view[start + _HEADER.size : end])))
             start = end
-        self._filled = filled - start
+        self.held = filled - start
         if start and start < filled:
             self._buffer[: filled - start] = self._buffer[start:filled]
         return frames

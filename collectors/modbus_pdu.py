@@ -77,7 +77,8 @@ def identifying(first_object: int = 0) -> Question:
 
 def trouble_of(pdu: bytes, question: Question) -> LineGarbled | LineRefused | None:
     """Why `pdu` is no rightful answer to the question: it does not fit, or it is an exception; None if it is one."""
-    function, data_bytes, announced = question.function, question.data_bytes, pdu[1] if len(pdu) > 1 else 0
+    _, function, data_bytes = question
+    announced = pdu[1] if len(pdu) > 1 else 0
     if pdu[0] == function and data_bytes:
         if announced == data_bytes == len(pdu) - 2:
             return None

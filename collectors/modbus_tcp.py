@@ -1,14 +1,55 @@
 """Modbus TCP as this product speaks it: reads only, and no answer is taken for the answer to another question."""
 
 import asyncio
+import time
+from collections import deque
+from typing import Self
 
 from collectors.blocks import Block
 from collectors.modbus_connection import Connection, Manners
 from collectors.modbus_pdu import Identification, Question, data_of, identification_of, identifying, reading
+from gateway.domain.sites import Line
 from gateway.errors import LineError, LineGarbled, LineRefused, LineSilent
 
-_FIRST_TRANSACTION = 0x4D00  # far from the 0, 1 and 2 of converters that answer with an id of their own
+# Transaction ids run through all 65536 in strides, so that no converter that counts by itself, answers with a
+# number of its own or is one question out of step ever hits the number of the question that waits.
+_BEFORE_FIRST, _STRIDE = 0x4D00, 0x6A35
 _MOST_PARTS = 16  # of one device identification
+
+
+class _Turns:
+    """So many at a time, the others in the order in which they came; asyncio.Semaphore would cost 1 us a question."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    def take(self) -> bool:
+        """Take a place if there is one."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
+    async def wait(self) -> None:
+        """Wait until a place is handed over."""
+        place = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():  # it was given in the very moment of the cancellation
+                self.go()
+            raise
+
+    def go(self) -> None:
+        """Hand the place to the next who waits, or leave it free."""
+        while self._queue:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
 
 
 class ModbusTcpLine:
@@ -16,10 +57,11 @@ class ModbusTcpLine:
 
     At most `pipeline` questions are on their way at a time; others wait their turn, and the time allowed is
     counted from then. A question that is given up leaves the connection open: its late answer is known by its
-    transaction number, dropped, and counted. Trouble that leaves doubt about what comes next (a frame that
-    fits no question, an answer that broke off, two silences in a row) closes it, and the next request opens
-    another. Transaction numbers run on across connections. With `echoes_transactions` False any transaction
-    number is accepted (then `pipeline` must be 1), and the connection is closed whenever a question is given up.
+    transaction number, dropped and counted. Trouble that leaves doubt about what comes next (a frame that fits
+    no question, an answer that broke off, two silences in a row) closes it, and the next request opens another;
+    on a line on which a strange transaction number was seen, a question given up does so as well. Transaction
+    numbers run on across connections. With `echoes_transactions` False any number is accepted (`pipeline` is 1
+    then), and the connection is closed whenever a question is given up.
     """
 
     def __init__(self, host: str, port: int, *, pipeline: int = 1, echoes_transactions: bool = True) -> None:
@@ -28,10 +70,15 @@ class ModbusTcpLine:
         self._host = host
         self._port = port
         self._manners = Manners(echoes=echoes_transactions)
-        self._places = asyncio.Semaphore(pipeline)
+        self._turns = _Turns(pipeline)
         self._opening = asyncio.Lock()
         self._connection: Connection | None = None
-        self._transaction = _FIRST_TRANSACTION
+        self._transaction = _BEFORE_FIRST
+
+    @classmethod
+    def to(cls, line: Line) -> Self:
+        """The way to the devices of a line of the site."""
+        return cls(line.host, line.port, pipeline=line.pipeline, echoes_transactions=line.transaction_ids == "echoed")
 
     @property
     def late(self) -> int:
@@ -76,23 +123,28 @@ class ModbusTcpLine:
 
     async def _answer(self, device_address: int, question: Question, timeout_s: float) -> bytes:
         """The PDU that answers the question."""
-        async with self._places:
-            deadline = asyncio.get_running_loop().time() + timeout_s
-            connection = self._connection
+        if not self._turns.take():
+            await self._turns.wait()
+        try:
+            connection, left_s = self._connection, timeout_s
             if connection is None or not connection.usable:
+                begun = time.monotonic()
                 connection = await self._connected(timeout_s)
+                left_s -= time.monotonic() - begun
             transaction = self._next_transaction(connection)
-            answer = connection.ask(transaction, device_address, question, deadline=deadline, timeout_s=timeout_s)
+            answer = connection.ask(transaction, device_address, question, left_s=left_s, allowed_s=timeout_s)
             try:
                 return await answer
             except asyncio.CancelledError:
                 connection.give_up(transaction)
                 raise
+        finally:
+            self._turns.go()
 
     def _next_transaction(self, connection: Connection) -> int:
-        transaction = (self._transaction + 1) & 0xFFFF
+        transaction = (self._transaction + _STRIDE) & 0xFFFF
         while connection.is_taken(transaction):
-            transaction = (transaction + 1) & 0xFFFF
+            transaction = (transaction + _STRIDE) & 0xFFFF
         self._transaction = transaction
         return transaction
 

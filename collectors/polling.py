@@ -8,16 +8,14 @@ block carry the same instant.
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from collectors.blocks import Block, Span, plan_blocks
 from collectors.modbus_tcp import ModbusTcpLine
+from collectors.polled_blocks import PolledBlock, PolledRegister, readings_in, serve
 from collectors.schedule import RESTED, Backoff, slots
 from gateway.clock_watch import STEPPED_BACK, WAITED_FOR_US
 from gateway.clocks import Clock
-from gateway.decoding import Decode, decoder
-from gateway.domain.instruments import RegisterKind
 from gateway.domain.readings import MICROSECONDS, Quality, Reading
 from gateway.domain.sites import Line, Meter, Site
 from gateway.errors import ConfigError, LineError, LineRefused, Problem
@@ -27,22 +25,6 @@ from gateway.profile import Profile, load_profile, own_profiles
 # Source: MODBUS Application Protocol Specification V1.1b3 - §7: gateway path unavailable, gateway target
 # device failed to respond. The device behind the gateway is as silent as one that does not answer at all.
 UNREACHABLE = frozenset({0x0A, 0x0B})
-
-
-class PolledRegister(NamedTuple):
-    """One series: where its words are, what they mean, and above which value [unit] it is doubted."""
-
-    series: str
-    span: Span
-    decode: Decode
-    limit: Decimal | None
-
-
-class PolledBlock(NamedTuple):
-    """One request and the series it serves (several, where points share a meter)."""
-
-    block: Block
-    registers: tuple[PolledRegister, ...]
 
 
 class PolledDevice(NamedTuple):
@@ -71,23 +53,24 @@ def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDev
         found = profile.registers.get(series.register.quantity)
         if series.meter != meter.id or found is None or not found.table:
             continue
-        span = Span(found.table, found.address, found.encoding.words)
-        counted = series.register.kind is not RegisterKind.INSTANTANEOUS
-        limit = None if counted or series.register.limit is None else series.register.limit * series.ratio
-        decode = decoder(found.encoding, series.register, ratio=series.ratio)
-        registers.append(PolledRegister(series.key, span, decode, limit))
+        span = _span(found.table, found.reach, meter.base_address)
+        pieces = tuple(_span(found.table, piece, meter.base_address) for piece in found.pieces)
+        registers.append(PolledRegister(series.key, span, pieces, found.encoding, series.register, series.ratio))
+    spans = [register.span for register in registers]
+    max_words = min(line.max_words, profile.max_words, meter.max_words)
+    forbidden = profile.forbidden_from(meter.base_address)
     try:
-        plan = plan_blocks([register.span for register in registers], max_words=line.max_words)
+        plan = plan_blocks(spans, max_words=max_words, forbidden=forbidden)
     except ValueError as error:
         key, expected = f"line {line.id}: max_words", f"enough for every value of meter {meter.id} ({error})"
         raise ConfigError(
-            [Problem(file=str(site.file), line=None, key=key, found=str(line.max_words), expected=expected)]
+            [Problem(file=str(site.file), line=None, key=key, found=str(max_words), expected=expected)]
         ) from None
-    return PolledDevice(meter.id, meter.device_address, tuple(_serve(block, registers) for block in plan))
+    return PolledDevice(meter.id, meter.device_address, tuple(serve(block, registers) for block in plan))
 
 
-def _serve(block: Block, registers: list[PolledRegister]) -> PolledBlock:
-    return PolledBlock(block, tuple(register for register in registers if register.span in block.spans))
+def _span(table: str, words: range, base: int) -> Span:
+    return Span(table, base + words.start, len(words))
 
 
 class RegisterLine(Protocol):
@@ -141,18 +124,7 @@ async def ask(wire: RegisterLine, device: PolledDevice, polled: PolledBlock, clo
 
 def readings_of(answer: Answer) -> list[Reading]:
     """The readings in the words of one answered block; none when there was trouble."""
-    return [] if answer.trouble else [_reading(register, answer) for register in answer.polled.registers]
-
-
-def _reading(register: PolledRegister, answer: Answer) -> Reading:
-    words = answer.polled.block.cut(register.span, answer.words)
-    value = register.decode(words)
-    quality, reason = Quality.GOOD, ""
-    if value is None:
-        quality, reason = Quality.MISSING, "absent"
-    elif register.limit is not None and abs(value) > register.limit:
-        quality, reason = Quality.SUSPECT, "over_limit"
-    return Reading(register.series, answer.instant, value, quality, reason, words)
+    return [] if answer.trouble else readings_in(answer.polled, answer.words, answer.instant)
 
 
 def missing(blocks: Iterable[PolledBlock], instant: int, reason: str) -> list[Reading]:
@@ -263,7 +235,7 @@ class ModbusTcpCollector:
 
     async def readings(self) -> AsyncGenerator[list[Reading], None]:
         """One list per device and slot, for as long as it is iterated; then the connection is closed."""
-        wire = ModbusTcpLine(self._line.host, self._line.port)
+        wire = ModbusTcpLine.to(self._line)
         try:
             async with aclosing(poll(wire, self._line, self._devices, self._clock, after=self._after)) as lists:
                 async for readings in lists:

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from collectors.modbus_tcp import ModbusTcpLine, quiet_wire_log
+from collectors.polled_blocks import serve
 from collectors.polling import Answer, PolledDevice, ask, missing, polled_devices, readings_of
 from gateway.clocks import Clock, SystemClock
 from gateway.command_line import console, print_json, run_app
@@ -50,7 +51,7 @@ async def read_site(site: Site, point: str, clock: Clock) -> list[LiveValue]:
 
 
 async def _read_line(site: Site, line: Line, point: str, clock: Clock) -> list[LiveValue]:
-    wire = ModbusTcpLine(line.host, line.port)
+    wire = ModbusTcpLine.to(line)
     values: list[LiveValue] = []
     try:
         for device in polled_devices(site, line):
@@ -68,7 +69,7 @@ def _only(device: PolledDevice, site: Site, point: str) -> PolledDevice:
     for polled in device.blocks:
         kept = tuple(r for r in polled.registers if not point or site.series[r.series].point == point)
         if kept:
-            blocks.append(polled._replace(registers=kept))
+            blocks.append(serve(polled.block, kept))
     return device._replace(blocks=tuple(blocks))
 
 

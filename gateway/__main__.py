@@ -41,6 +41,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("db", "backup"): ("gateway.stores.backup_commands", "backup_main", "copy a running site, with digests"),
     ("db", "restore"): ("gateway.stores.backup_commands", "restore_main", "put a backup into a folder of its own"),
     ("db", "rebuild"): ("gateway.stores.backup_commands", "rebuild_main", "reading store anew from the journal"),
+    ("db", "compact"): ("gateway.stores.backup_commands", "compact_main", "seal the reading store, give room back"),
     ("db", "verify"): ("gateway.stores.backup_commands", "verify_main", "compare the reading store with the journal"),
     ("journal", "key"): ("gateway.journal_keys", "key_main", "the key that signs the journal, to give to who verifies"),
     ("journal", "rotate-key"): ("gateway.journal_keys", "rotate_key_main", "give the journal another key"),

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.decoding import ONE
 from gateway.destinations import journal_settings, sink_settings, store_settings
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.readings import series_key
 from gateway.domain.sites import Account, Enterprise, Line, LineKind, Meter, MeteringPoint, Series, Site
+from gateway.encoding import ONE
 from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.site_checks import contradictions

@@ -1,134 +1,159 @@
-"""How a meter's 16-bit words, or a number in a message, become the value of a register.
+"""How a meter's 16-bit words, or a number in a message, become the values of its registers.
 
-Nothing here reads a wire. All arithmetic is exact on integers: a total is a count of its resolution with
-nothing lost on the way, and a momentary value is rounded once, to the nearest float.
+Nothing here reads a wire. What can be known before the words come is worked out before: one struct unpacks
+the numbers that lie in an answer as they are, another one those whose words or bytes have to be put in order
+first. Most values are then finished; the rest is finished one by one.
 """
 
 import math
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from itertools import accumulate
 from operator import itemgetter
+from typing import Any, NamedTuple
 
-from gateway.domain.instruments import Carriage, Register, RegisterKind
+from gateway.domain.instruments import Register, RegisterKind
+from gateway.encoding import ONE, Encoding
+from gateway.finishing import (
+    COUNTED,
+    LEAST_NORMAL,
+    Decoded,
+    Doubt,
+    Finish,
+    doubtful,
+    exact_finisher,
+    finisher,
+    no_value,
+    step_of,
+)
 
-ONE = Decimal(1)
-COUNTED = frozenset({RegisterKind.CUMULATIVE, RegisterKind.INTERVAL})  # kinds whose values are integer counts
-_COUNT_LIMIT = 2**63  # counts are kept as int64; what lies beyond is no total but a wrong byte order
+__all__ = ["COUNTED", "DecodePlan", "Decoded", "Doubt", "Planned", "decode_number", "decode_words", "decoder"]
+
+_WHOLE = frozenset({"u16", "i16", "u32", "i32", "u64", "i64"})
+_FLOATS = {"float32": "f", "float64": "d"}
 _MAX_EXPONENT = 400  # past the range of a float: refused before such a number is written out
-
-# An exact rational (numerator, denominator), or None for "no value".
-_Exact = tuple[int, int] | None
-
-# Closed list: the parts that make up a value, in the order in which they stand on the wire.
-# "i32+float32" is an integer part followed by its fraction. "number" stands in a message and has no words.
-_PARTS: dict[str, tuple[str, ...]] = {
-    "u16": ("H",),
-    "i16": ("h",),
-    "u32": ("I",),
-    "i32": ("i",),
-    "u64": ("Q",),
-    "i64": ("q",),
-    "float32": ("f",),
-    "float64": ("d",),
-    "bcd16": ("H",),
-    "bcd32": ("I",),
-    "i32+float32": ("i", "f"),
-    "number": (),
-}
-TYPES = tuple(_PARTS)
-ORDERS = ("big", "little")
+_Pick = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """How one value lies in 16-bit words.
+class Planned(NamedTuple):
+    """One value of an answer: `places` are the first words of its pieces, from the first word of the answer.
 
-    `type` is one of TYPES. `word_order` is the order of the words of one part of the value, `byte_order`
-    that of the two bytes within a word: big/big = ABCD, little/big = CDAB, big/little = BADC,
-    little/little = DCBA. `scale` [unit of the register]: one raw unit. `absent`: bit patterns that mean
-    "no value", read as one unsigned number after words and bytes are put in order. Raises ValueError.
+    Its pieces are those of `encoding.lengths`. `ratio` multiplies a momentary value, and its limit with it.
     """
 
-    type: str
-    word_order: str = "big"
-    byte_order: str = "big"
-    scale: Decimal = ONE
-    absent: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.type not in _PARTS:
-            raise ValueError(f"unknown type {self.type!r}; known: {', '.join(TYPES)}")
-        if self.word_order not in ORDERS or self.byte_order not in ORDERS:
-            raise ValueError("word_order and byte_order are big or little")
-        if not self.scale.is_finite() or self.scale <= 0:
-            raise ValueError(f"scale must be a positive number, not {self.scale}")
-        for pattern in self.absent:
-            if not 0 <= pattern < 1 << (16 * self.words):
-                raise ValueError(f"absent pattern {pattern:#x} does not fit into {self.words} words")
-
-    @property
-    def words(self) -> int:
-        """Number of 16-bit words."""
-        return struct.calcsize(">" + "".join(_PARTS[self.type])) // 2
-
-    @property
-    def carriage(self) -> Carriage:
-        """How exactly these words carry a total. The fraction of a composite is finer than any resolution."""
-        return {"float32": Carriage.FLOAT32, "float64": Carriage.FLOAT64}.get(self.type, Carriage.EXACT)
-
-    @property
-    def full_scale(self) -> Decimal | None:
-        """The first value [unit] above zero that these words cannot hold; None for floats and messages."""
-        if self.type.startswith("bcd"):
-            return self.scale * Decimal(10) ** (4 * self.words)
-        if self.type == "number" or self.carriage is not Carriage.EXACT:
-            return None
-        whole = _PARTS[self.type][0]
-        bits = 8 * struct.calcsize(">" + whole) - (0 if whole.isupper() else 1)
-        return self.scale * Decimal(2) ** bits
+    encoding: Encoding
+    register: Register
+    places: tuple[int, ...]
+    ratio: Decimal = ONE
 
 
-IN_MESSAGE = Encoding(type="number")
+class DecodePlan:
+    """Decodes the answer to one request of `words` 16-bit words.
 
-Decode = Callable[[bytes], int | float | None]
-
-
-def decode_words(encoding: Encoding, register: Register, words: bytes, *, ratio: Decimal = ONE) -> int | float | None:
-    """The value of `register` in these words, as they came over the wire (big-endian 16-bit words).
-
-    Cumulative and interval registers: integer count of the resolution, rounded half to even where the wire
-    is finer, never multiplied by `ratio`. Others: float [unit of the register] times `ratio`. None where
-    the words hold no value: an absent pattern, NaN, an infinity, a digit above 9 in BCD, or a total that no
-    int64 holds. Raises ValueError when the number of words is not the encoding's.
+    Raises ValueError for a value that does not lie within those words, and TypeError for none at all.
     """
-    return decoder(encoding, register, ratio=ratio)(words)
+
+    def __init__(self, values: Sequence[Planned], *, words: int) -> None:
+        self._size = 2 * words
+        numbers = [_placed(value, self._size) for value in values]
+        flat = [number for of_value in numbers for number in of_value]
+        straight, turned = _parted(flat)
+        self._straight = _straight_struct([flat[index] for index in straight], self._size).unpack
+        places = tuple(place for index in turned for place in flat[index][1])
+        self._turn = _picker(places)
+        self._turned = struct.Struct(">" + "".join(flat[index][0] for index in turned)).unpack
+        at = {index: found for found, index in enumerate([*straight, *turned])}
+        firsts = [0, *accumulate(len(of_value) for of_value in numbers)]
+        self._first = _picker([at[first] for first in firsts[:-1]])
+        self._floats: list[tuple[int, float]] = []
+        self._scaled: list[tuple[int, int, int]] = []
+        self._judged: list[tuple[int, _Pick, Finish]] = []
+        self._limits = [(index, most) for index, most in enumerate(map(_most, values)) if most is not None]
+        for index, value in enumerate(values):
+            step = step_of(value.register, value.encoding.scale, value.ratio)
+            if _is_plain_float(value, step):
+                self._floats.append((index, LEAST_NORMAL[_FLOATS[value.encoding.type]]))
+            elif _is_scaled(value, step):
+                self._scaled.append((index, step.numerator, step.denominator))
+            elif not _is_plain_count(value, step):
+                raw = _picker([at[number] for number in range(firsts[index], firsts[index + 1])])
+                self._judged.append((index, raw, finisher(value.encoding, value.register, value.ratio)))
+        self._pick_floats = _picker([index for index, _ in self._floats])
+
+    def decode(self, words: bytes) -> tuple[list[int | float | None], dict[int, Doubt]]:
+        """(the values in the order of the plan, which of them are missing or doubtful, and why).
+
+        `words` are big-endian as they came. Raises ValueError when they are not the words of the plan.
+        """
+        if len(words) != self._size:
+            raise ValueError(f"{len(words)} bytes where {self._size // 2} words have {self._size}")
+        raw = self._straight(words) + self._turned(bytes(self._turn(words)))
+        values: list[int | float | None] = list(self._first(raw))
+        doubts: dict[int, Doubt] = {}
+        for index, times, over in self._scaled:
+            values[index] = values[index] * times / over  # type: ignore[operator]  # a number: it was just unpacked
+        for index, pick, finish in self._judged:
+            found = finish(*pick(raw))
+            if isinstance(found, Doubt):
+                doubts[index] = found
+                values[index] = found.value
+            else:
+                values[index] = found
+        if self._floats:
+            self._examine_floats(values, doubts)
+        for index, most in self._limits:
+            value = values[index]
+            if value is not None and not -most <= value <= most and index not in doubts:
+                doubts[index] = doubtful(value, "over_limit")
+        return values, doubts
+
+    def _examine_floats(self, values: list[int | float | None], doubts: dict[int, Doubt]) -> None:
+        """One look at all of them; only where something is odd at each."""
+        floats = self._pick_floats(values)
+        if math.isfinite(sum(floats)) and min(map(abs, floats)) >= LEAST_NORMAL["f"]:
+            return
+        for (index, least), value in zip(self._floats, floats, strict=True):
+            if not math.isfinite(value):
+                values[index] = None
+                doubts[index] = no_value("not_a_number" if math.isnan(value) else "infinite")
+            elif abs(value) < least:
+                values[index] = value + 0.0  # minus zero is zero
+                if value:
+                    doubts[index] = doubtful(value, "subnormal")
 
 
 @lru_cache(maxsize=4096)
-def decoder(encoding: Encoding, register: Register, *, ratio: Decimal = ONE) -> Decode:
-    """`decode_words` prepared for one register: permutation, struct and factor are worked out once."""
+def decoder(encoding: Encoding, register: Register, *, ratio: Decimal = ONE) -> Callable[[bytes], Decoded]:
+    """Decodes the words of one register alone: its pieces one behind the other, big-endian as they came.
+
+    The result is an integer count of the resolution for cumulative and interval registers, rounded half to even
+    where the wire is finer and never multiplied by `ratio`; a float [unit of the register] times `ratio` for
+    others; a Doubt where the value is missing or not to be believed.
+    """
     if encoding.type == "number":
         raise ValueError(f"register {register.quantity} stands in a message; it has no words")
-    exact = _exact_reader(encoding)
-    finish = _finisher(register, encoding.scale, ratio)
-    size = 2 * encoding.words
-    arrange = _arrangement(encoding)
-    absent = frozenset(pattern.to_bytes(size, "big") for pattern in encoding.absent)
+    places = (0, *accumulate(encoding.lengths))[:-1]
+    plan = DecodePlan([Planned(encoding, register, places, ratio)], words=encoding.words)
 
-    def decode(words: bytes) -> int | float | None:
-        if len(words) != size:
-            raise ValueError(f"{register.quantity}: {len(words)} bytes where {encoding.type} has {size}")
-        ordered = words if arrange is None else bytes(arrange(words))
-        if ordered in absent:
-            return None
-        value = exact(ordered)
-        return None if value is None else finish(*value)
+    def decode(words: bytes) -> Decoded:
+        if len(words) != 2 * encoding.words:
+            raise ValueError(f"{register.quantity}: {len(words)} bytes where {encoding.type} has {2 * encoding.words}")
+        (value,), doubts = plan.decode(words)
+        return doubts[0] if value is None or doubts else value
 
     return decode
+
+
+def decode_words(encoding: Encoding, register: Register, words: bytes, *, ratio: Decimal = ONE) -> int | float | None:
+    """The value of `register` in these words alone, as `decoder` reads it; None where they hold no value.
+
+    Raises ValueError when the number of words is not the encoding's.
+    """
+    found = decoder(encoding, register, ratio=ratio)(words)
+    return found.value if isinstance(found, Doubt) else found
 
 
 def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE) -> int | float:
@@ -145,77 +170,85 @@ def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE) 
     if number and number.adjusted() < -_MAX_EXPONENT:
         number = Decimal(0)
     value = _number_finisher(register, ratio)(*number.as_integer_ratio())
-    if value is None:
-        raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")
+    if isinstance(value, Doubt):
+        raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")  # noqa: TRY004 - the number is wrong, not a type of ours
     return value
 
 
 @lru_cache(maxsize=4096)
-def _number_finisher(register: Register, ratio: Decimal) -> Callable[[int, int], int | float | None]:
-    return _finisher(register, ONE, ratio)
+def _number_finisher(register: Register, ratio: Decimal) -> Callable[[int, int], Decoded]:
+    return exact_finisher(register, step_of(register, ONE, ratio))
 
 
-def _arrangement(encoding: Encoding) -> Callable[[bytes], tuple[int, ...]] | None:
-    """Picks the bytes of a value from the wire in big-endian order; None when they already are."""
-    order: list[int] = []
-    start = 0
-    for part in _PARTS[encoding.type]:
-        pairs = [(at, at + 1) for at in range(start, start + struct.calcsize(">" + part), 2)]
-        start = pairs[-1][1] + 1
-        for pair in pairs if encoding.word_order == "big" else reversed(pairs):
-            order.extend(pair if encoding.byte_order == "big" else reversed(pair))
-    return None if order == sorted(order) else itemgetter(*order)
+_Number = tuple[str, tuple[int, ...]]  # struct's code, the bytes of the answer that make it up, big-endian
 
 
-def _exact_reader(encoding: Encoding) -> Callable[[bytes], _Exact]:
-    """Reads big-endian bytes as an exact rational in raw units."""
-    parts = _PARTS[encoding.type]
-    unpack = struct.Struct(">" + "".join(parts)).unpack
-
-    def integer(data: bytes) -> _Exact:
-        return unpack(data)[0], 1
-
-    def decimal_digits(data: bytes) -> _Exact:
-        digits = data.hex()
-        return (int(digits), 1) if digits.isdecimal() else None
-
-    def floating(data: bytes) -> _Exact:
-        value: float = unpack(data)[0]
-        return value.as_integer_ratio() if math.isfinite(value) else None
-
-    def whole_and_fraction(data: bytes) -> _Exact:
-        whole, fraction = unpack(data)
-        if not math.isfinite(fraction):
-            return None
-        numerator, denominator = fraction.as_integer_ratio()
-        return whole * denominator + numerator, denominator
-
-    if len(parts) == 2:
-        return whole_and_fraction
-    if encoding.type.startswith("bcd"):
-        return decimal_digits
-    return floating if parts[0] in "fd" else integer
+def _placed(value: Planned, size: int) -> list[_Number]:
+    """The numbers of a value by their bytes in the answer, where its pieces may lie apart."""
+    where: list[int] = []
+    for place, length in zip(value.places, value.encoding.lengths, strict=True):
+        where += range(2 * place, 2 * (place + length))
+    if where and not 0 <= min(where) <= max(where) < size:
+        raise ValueError(f"{value.register.quantity} at words {value.places} lies outside of {size // 2} words")
+    return [(code, tuple(where[byte] for byte in taken)) for code, taken in value.encoding.numbers]
 
 
-def _finisher(register: Register, scale: Decimal, ratio: Decimal) -> Callable[[int, int], int | float | None]:
-    """Turns an exact rational of raw units into a count or a float; None beyond what can be stored."""
-    counted = register.kind in COUNTED
-    if counted and register.resolution is None:
-        raise ValueError(f"register {register.quantity} is {register.kind.value} and declares no resolution")
-    step = Fraction(scale) / Fraction(register.resolution or 1) if counted else Fraction(scale) * Fraction(ratio)
-    times, over = step.numerator, step.denominator
+def _parted(numbers: Sequence[_Number]) -> tuple[list[int], list[int]]:
+    """(those that lie as they are and do not overlap, by address; the others)."""
+    straight: list[int] = []
+    turned: list[int] = []
+    end = 0
+    for index in sorted(range(len(numbers)), key=lambda index: numbers[index][1][0]):
+        taken = numbers[index][1]
+        if taken[0] >= end and taken == tuple(range(taken[0], taken[0] + len(taken))):
+            straight.append(index)
+            end = taken[-1] + 1
+        else:
+            turned.append(index)
+    return straight, turned
 
-    def count(numerator: int, denominator: int) -> int | None:
-        counts, rest = divmod(numerator * times, denominator * over)
-        twice = 2 * rest - denominator * over
-        if twice > 0 or (twice == 0 and counts % 2):
-            counts += 1
-        return counts if -_COUNT_LIMIT <= counts < _COUNT_LIMIT else None
 
-    def momentary(numerator: int, denominator: int) -> float | None:
-        try:
-            return numerator * times / (denominator * over)  # of two integers: rounded once, to the nearest
-        except OverflowError:
-            return None
+def _straight_struct(numbers: Sequence[_Number], size: int) -> struct.Struct:
+    """Numbers at their places, with the bytes between them left out."""
+    text, end = ">", 0
+    for code, taken in numbers:
+        text += f"{taken[0] - end}x{code}"
+        end = taken[-1] + 1
+    return struct.Struct(f"{text}{size - end}x")
 
-    return count if counted else momentary
+
+def _picker(indices: Sequence[int]) -> _Pick:
+    """itemgetter, which gives a tuple also for one index and for none."""
+    if len(indices) > 1:
+        return itemgetter(*indices)
+    return lambda values: tuple(values[index] for index in indices)
+
+
+def _is_plain_float(value: Planned, step: Fraction) -> bool:
+    encoding = value.encoding
+    unscaled = step == 1 and not encoding.exponent and not encoding.absent
+    return encoding.type in _FLOATS and unscaled and value.register.kind not in COUNTED
+
+
+def _is_scaled(value: Planned, step: Fraction) -> bool:
+    """A momentary integer: one multiplication and one division of integers, which rounds once."""
+    encoding = value.encoding
+    plain = encoding.type in _WHOLE and not encoding.exponent and not encoding.absent
+    return plain and value.register.kind not in COUNTED and step.numerator < 2**900
+
+
+def _is_plain_count(value: Planned, step: Fraction) -> bool:
+    """A total whose raw unit is its resolution: the number is the count."""
+    encoding = value.encoding
+    plain = encoding.type in _WHOLE - {"u64"} and not encoding.exponent and not encoding.absent
+    return plain and value.register.kind in COUNTED and step == 1
+
+
+def _most(value: Planned) -> float | None:
+    """The largest float that the register's limit allows; None without a limit."""
+    register = value.register
+    if register.limit is None or register.kind is not RegisterKind.INSTANTANEOUS:
+        return None
+    limit = register.limit * value.ratio
+    most = float(limit)
+    return most if Decimal(most) <= limit else math.nextafter(most, -math.inf)

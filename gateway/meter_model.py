@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from gateway.decoding import IN_MESSAGE, Encoding
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import AccuracyClass, Register
+from gateway.encoding import IN_MESSAGE, Encoding
 
 MODBUS = "modbus"
 MESSAGE = "message"
@@ -16,16 +16,32 @@ MESSAGE = "message"
 class ProfileRegister:
     """One register and where it is found.
 
-    Wire "modbus": `table` ("holding" or "input"), `address` of the first word (0-based, as in the PDU) and
-    `encoding`. Wire "message": `field` is the key under which the number stands, in the register's unit;
-    its encoding has no words.
+    Wire "modbus": `table` ("holding" or "input"), `encoding`, and the first word of each of its pieces
+    (0-based, as in the PDU): one for most, several where parts or a scale factor lie apart. Wire "message":
+    `field` is the key under which the number stands, in the register's unit; its encoding has no words.
     """
 
     register: Register
     table: str = ""
-    address: int = 0
+    addresses: tuple[int, ...] = ()
     encoding: Encoding = IN_MESSAGE
     field: str = ""
+
+    @property
+    def address(self) -> int:
+        """The first word of its first piece; 0 for a message."""
+        return self.addresses[0] if self.addresses else 0
+
+    @property
+    def pieces(self) -> tuple[range, ...]:
+        """The words of its pieces, in the order of the encoding."""
+        lengths = self.encoding.lengths
+        return tuple(range(at, at + words) for at, words in zip(self.addresses, lengths, strict=True))
+
+    @property
+    def reach(self) -> range:
+        """All words from its first to its last: what one request must bring, for the value to be of one instant."""
+        return range(min(piece.start for piece in self.pieces), max(piece.stop for piece in self.pieces))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +74,15 @@ class Profile:
     presupposes: tuple[str, ...]  # settings of the meter without which the profile is wrong
     registers: Mapping[str, ProfileRegister]  # by quantity, in the order of the file
     examples: tuple[Example, ...]
+    max_words: int = 125  # the longest block that the meter answers
+    forbidden: tuple[range, ...] | None = None  # words it refuses; None: any word that is no register may be refused
+    relative: bool = False  # addresses count from where the site file says that the map begins
+
+    def forbidden_from(self, base_address: int) -> tuple[range, ...] | None:
+        """The words it refuses, in a meter whose map begins at `base_address`."""
+        if self.forbidden is None:
+            return None
+        return tuple(range(base_address + words.start, base_address + words.stop) for words in self.forbidden)
 
     @property
     def basis(self) -> frozenset[str]:

@@ -87,12 +87,17 @@ def _decoded(example: Example, found: ProfileRegister) -> int | float | None:
         if found.field not in example.message:
             raise LookupError(f"field {found.field!r}")
         return decode_number(found.register, example.message[found.field])
-    size = 2 * found.encoding.words
+    words = b"".join(_cut(example, piece) for piece in found.pieces)
+    return decode_words(found.encoding, found.register, words)
+
+
+def _cut(example: Example, piece: range) -> bytes:
+    """The words of one piece. Raises LookupError when they are not in the example."""
     for first, words in example.words.items():
-        start = 2 * (found.address - first)
-        if 0 <= start <= len(words) - size:
-            return decode_words(found.encoding, found.register, words[start : start + size])
-    raise LookupError(f"words {found.address} to {found.address + found.encoding.words - 1}")
+        start = 2 * (piece.start - first)
+        if 0 <= start <= len(words) - 2 * len(piece):
+            return words[start : start + 2 * len(piece)]
+    raise LookupError(f"words {piece.start} to {piece.stop - 1}")
 
 
 def _agrees(decoded: float | None, value: Decimal | None, found: ProfileRegister) -> bool:

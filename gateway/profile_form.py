@@ -1,14 +1,15 @@
 """The form of a meter profile as a person writes it: its keys, and what each of them means."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StrictInt, StrictStr
 
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import RecordClass, RegisterKind
+from gateway.encoding import ORDERS
 from gateway.toml_form import Form, Number
 
-Order = Literal["big", "little"]
 Text = Annotated[StrictStr, Field(min_length=1)]
 
 
@@ -16,19 +17,46 @@ def _one_or_many(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+def _word_order(value: object) -> object:
+    if value not in ORDERS and not re.fullmatch("[1-4]{2,4}", str(value)):
+        raise ValueError('big, little, or the rank of each word as they come, as in "2143"')
+    return value
+
+
+Address = Annotated[StrictInt, Field(ge=0, le=0xFFFF)]
+WordOrder = Annotated[StrictStr, BeforeValidator(_word_order)]
+ByteOrder = Literal["big", "little"]
+Patterns = Annotated[list[StrictInt], BeforeValidator(_one_or_many)]
+
+
+class PartForm(Form):
+    """One part of a total that the meter shows in several."""
+
+    at: Address = Field(description="address of the first word, from 0")
+    type: Text = Field(alias="as", description="how its words are to be read, e.g. u32")
+    weight: Number = Field(default=1, gt=0, validate_default=True, description="what one of it is worth")
+    word_order: WordOrder | None = Field(default=None, description="which word comes first")
+    byte_order: ByteOrder | None = Field(default=None, description="which byte of a word comes first")
+    absent: Patterns = Field(default_factory=list, description="bit pattern that means 'no value', or a list of them")
+
+
 class RegisterForm(Form):
     """One register: a quantity that the meter shows, and where it is found."""
 
     unit: Text = Field(description="the unit in which the register is shown, e.g. kWh")
     kind: RegisterKind = Field(description="cumulative, instantaneous or interval; it is never guessed")
-    at: StrictInt | None = Field(default=None, ge=0, le=0xFFFF, description="address of the first word, from 0")
+    at: Address | None = Field(default=None, description="address of the first word, from 0")
+    table: Literal["holding", "input"] | None = Field(default=None, description="where it is not in the meter's table")
     type: Text | None = Field(default=None, alias="as", description="how the words are to be read, e.g. float32")
     scale: Number | None = Field(default=None, gt=0, description="what one raw unit is worth in the unit")
-    word_order: Order | None = Field(default=None, description="which word of a value comes first")
-    byte_order: Order | None = Field(default=None, description="which byte of a word comes first")
-    absent: Annotated[list[StrictInt], BeforeValidator(_one_or_many)] = Field(
-        default_factory=list, description="bit pattern that means 'no value', or a list of them"
+    scale_factor: Address | None = Field(
+        default=None, description="address of the power of ten that the meter gives beside the value (SunSpec)"
     )
+    bit: StrictInt | None = Field(default=None, ge=0, le=15, description="which bit of the word, 0 = least significant")
+    parts: list[PartForm] = Field(default_factory=list, description="the parts of a value that lies in several")
+    word_order: WordOrder | None = Field(default=None, description="which word of a value comes first")
+    byte_order: ByteOrder | None = Field(default=None, description="which byte of a word comes first")
+    absent: Patterns = Field(default_factory=list, description="bit pattern that means 'no value', or a list of them")
     field: Text | None = Field(default=None, description="key in the message, where it is not the quantity's name")
     resolution: Number | None = Field(default=None, gt=0, description="smallest step of the register, in its unit")
     modulus: StrictInt | None = Field(
@@ -46,8 +74,16 @@ class ModbusForm(Form):
     """What holds for all registers of a Modbus meter."""
 
     table: Literal["holding", "input"] = Field(description="holding (function 3) or input (function 4)")
-    word_order: Order = Field(default="big", description="which word of a value comes first")
-    byte_order: Order = Field(default="big", description="which byte of a word comes first")
+    word_order: WordOrder = Field(default="big", description="which word of a value comes first")
+    byte_order: ByteOrder = Field(default="big", description="which byte of a word comes first")
+    max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that the meter answers")
+    forbidden: list[Annotated[list[Address], Field(min_length=2, max_length=2)]] | None = Field(
+        default=None,
+        description="first and last of the addresses that the meter refuses; [] = none, every hole may be read",
+    )
+    relative: bool = Field(
+        default=False, description="true: addresses count from the base_address of the meter in the site file"
+    )
 
 
 class ExampleForm(Form):

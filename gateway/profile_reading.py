@@ -3,19 +3,20 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.decoding import IN_MESSAGE, ONE, TYPES, Encoding
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import AccuracyClass, RecordClass, Register, RegisterKind
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.units import UNITS
+from gateway.encoding import IN_MESSAGE
 from gateway.errors import ConfigError, Problem
 from gateway.meter_model import MESSAGE, MODBUS, Profile, ProfileRegister
 from gateway.profile_examples import prove
 from gateway.profile_form import ModbusForm, ProfileForm, RegisterForm
+from gateway.profile_words import addresses_of, encoding_of, forbidden_of, overlaps, words_problems
 from gateway.toml_form import closest, fill, read_toml, shown
 from gateway.toml_lines import TomlLines
 
-_WORDS_ONLY = ("at", "type", "scale", "word_order", "byte_order")
+_WORDS_ONLY = ("at", "table", "type", "scale", "scale_factor", "bit", "word_order", "byte_order")
 _ALLOWED = {  # what a kind must declare, what it may declare, of the keys that depend on the kind
     RegisterKind.CUMULATIVE: ({"resolution", "modulus"}, {"max_rate"}),
     RegisterKind.INTERVAL: ({"resolution", "interval_s"}, set[str]()),
@@ -40,7 +41,7 @@ def read_profile(path: Path, name: str) -> Profile:
         problems += wrong
         if not wrong:
             registers[quantity] = _register(quantity, register, form.modbus)
-    problems += _overlaps(registers, lines)
+    problems += overlaps(registers, lines)
     examples, unproven = prove(form.examples, registers, lines)
     problems += unproven if len(registers) == len(form.registers) else []
     if problems:
@@ -57,6 +58,9 @@ def read_profile(path: Path, name: str) -> Profile:
         presupposes=tuple(form.presupposes),
         registers=registers,
         examples=examples,
+        max_words=form.modbus.max_words if form.modbus else 125,
+        forbidden=forbidden_of(form.modbus) if form.modbus else None,
+        relative=form.modbus is not None and form.modbus.relative,
     )
 
 
@@ -86,6 +90,10 @@ def _whole(form: ProfileForm, name: str, lines: TomlLines) -> Iterator[Problem]:
                 "a quantity of this profile's registers",
                 closest(quantity, form.registers),
             )
+    for index, (first, last) in enumerate((form.modbus.forbidden or []) if form.modbus else []):
+        if first > last:
+            place = ("modbus", "forbidden", index)
+            yield lines.problem(place, f"[{first}, {last}]", "the first address before the last")
     if not form.examples:
         yield lines.problem(
             ("example",),
@@ -120,7 +128,10 @@ def _register_problems(
             )
         if given and key not in must | may:
             yield lines.problem((*place, key), f"{key!r}", f"no such key for a register of kind {form.kind.value}")
-    yield from (_message_problems if modbus is None else _words_problems)(quantity, form, modbus, lines)
+    if modbus is None:
+        yield from _message_problems(quantity, form, lines)
+    else:
+        yield from words_problems(quantity, form, modbus, lines)
 
 
 def _why(kind: RegisterKind, key: str) -> str:
@@ -129,49 +140,17 @@ def _why(kind: RegisterKind, key: str) -> str:
     return f"A register of kind {kind.value} must declare it."
 
 
-def _message_problems(
-    quantity: str, form: RegisterForm, _modbus: ModbusForm | None, lines: TomlLines
-) -> Iterator[Problem]:
-    for key in _WORDS_ONLY:
-        if getattr(form, key) is not None:
+def _message_problems(quantity: str, form: RegisterForm, lines: TomlLines) -> Iterator[Problem]:
+    given = {key: getattr(form, key) is not None for key in _WORDS_ONLY} | {"parts": bool(form.parts)}
+    for key, is_given in given.items():
+        if is_given:
             name = "as" if key == "type" else key
             yield lines.problem(("registers", quantity, name), f"{name!r}", "no such key for a value from a message")
 
 
-def _words_problems(
-    quantity: str, form: RegisterForm, modbus: ModbusForm | None, lines: TomlLines
-) -> Iterator[Problem]:
-    place = ("registers", quantity)
-    if form.field is not None:
-        yield lines.problem((*place, "field"), "'field'", "no such key for a register that is read over Modbus")
-    if form.at is None:
-        yield lines.problem((*place, "at"), "nothing", "the address of the first word", "Add the key 'at'.")
-    if form.type is None:
-        yield lines.problem((*place, "as"), "nothing", f"one of {', '.join(TYPES[:-1])}", "Add the key 'as'.")
-        return
-    if form.type not in TYPES[:-1]:
-        known = f"one of {', '.join(TYPES[:-1])}"
-        yield lines.problem((*place, "as"), shown(form.type), known, closest(form.type, TYPES[:-1]))
-        return
-    try:
-        encoding = _encoding(form, modbus)
-    except ValueError as error:
-        yield lines.problem((*place, "absent"), str(error), f"patterns that fit into {form.type}")
-        return
-    if form.at is not None and form.at + encoding.words > 0x10000:
-        yield lines.problem((*place, "at"), shown(form.at), f"room for {encoding.words} words below 65536")
-    full = encoding.full_scale
-    if full is not None and form.modulus and form.resolution and form.modulus * form.resolution > full:
-        yield lines.problem(
-            (*place, "modulus"),
-            f"{form.modulus} counts = {form.modulus * form.resolution} {form.unit}",
-            f"at most {full / form.resolution:f} counts, which is all that {form.type} can show",
-        )
-
-
 def _register(quantity: str, form: RegisterForm, modbus: ModbusForm | None) -> ProfileRegister:
     """The register that a faultless form describes."""
-    encoding = IN_MESSAGE if modbus is None else _encoding(form, modbus)
+    encoding = IN_MESSAGE if modbus is None else encoding_of(form, modbus)
     momentary = form.kind is RegisterKind.INSTANTANEOUS
     register = Register(
         quantity=quantity,
@@ -187,30 +166,5 @@ def _register(quantity: str, form: RegisterForm, modbus: ModbusForm | None) -> P
     )
     if modbus is None:
         return ProfileRegister(register=register, field=form.field or quantity)
-    return ProfileRegister(register=register, table=modbus.table, address=form.at or 0, encoding=encoding)
-
-
-def _encoding(form: RegisterForm, modbus: ModbusForm | None) -> Encoding:
-    default = modbus or ModbusForm(table="holding")
-    return Encoding(
-        type=form.type or "",
-        word_order=form.word_order or default.word_order,
-        byte_order=form.byte_order or default.byte_order,
-        scale=form.scale if form.scale is not None else ONE,
-        absent=tuple(form.absent),
-    )
-
-
-def _overlaps(registers: dict[str, ProfileRegister], lines: TomlLines) -> Iterator[Problem]:
-    """Two registers that claim the same word, or the same key of a message."""
-    owners: dict[tuple[str, int | str], str] = {}
-    for quantity, found in registers.items():
-        words = range(found.address, found.address + found.encoding.words)
-        for where in (("", found.field),) if found.field else tuple((found.table, word) for word in words):
-            other = owners.setdefault(where, quantity)
-            if other != quantity:
-                what = f"word {where[1]}" if where[0] else f"field {where[1]!r}"
-                yield lines.problem(
-                    ("registers", quantity), f"{what}, which belongs to {other!r}", "a place of its own"
-                )
-                break
+    table = form.table or modbus.table
+    return ProfileRegister(register=register, table=table, addresses=addresses_of(form), encoding=encoding)

@@ -7,7 +7,7 @@ from gateway.decoding import COUNTED
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
-from gateway.profile import MODBUS, load_profile, own_profiles, profile_names
+from gateway.profile import MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
 from gateway.site_form import AccountForm, FilesForm, MeterForm, ModbusTcpForm, PointForm
@@ -55,6 +55,9 @@ def _ways(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
                 yield draft.lines.problem(
                     (*place, "timeout_s"), shown(line.timeout_s), f"at most the period of {line.period_s} s"
                 )
+            if line.pipeline > 1 and line.transaction_ids == "ignored":
+                expected = "1, for answers without transaction ids of ours cannot be told apart"
+                yield draft.lines.problem((*place, "pipeline"), shown(line.pipeline), expected)
         if isinstance(line, FilesForm) and not (site_file.parent / line.mapping).is_file():
             yield draft.lines.problem((*place, "mapping"), shown(line.mapping), "a file that exists beside this one")
 
@@ -90,6 +93,8 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
             )
         if profile is not None and profile.side != "secondary":
             yield from _ratios(draft, place, meter, profile.side)
+        if profile is not None:
+            yield from _base_address(draft, place, meter, profile)
         if line is not None and line.kind == "modbus-tcp":
             other = addresses.setdefault((meter.line, meter.device_address), place)
             if other != place:
@@ -110,6 +115,19 @@ def _ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iter
                 f"1, because {meter.profile!r} shows {shows}",
                 "The ratio would be applied twice; remove the key.",
             )
+
+
+def _base_address(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
+    """A map whose beginning is not told, is told to a profile with addresses of its own, or leaves no room."""
+    key, given = (*place, "base_address"), meter.base_address
+    if profile.relative and not given:
+        expected = f"the address where the register map of {meter.profile!r} begins in this meter"
+        yield draft.lines.problem(key, "nothing", expected, "The profile counts its addresses from there.")
+    elif given and not profile.relative:
+        expected = f"no such key: {meter.profile!r} has addresses of its own"
+        yield draft.lines.problem(key, shown(given), expected, "Remove the key.")
+    elif given and given + (end := max(found.reach.stop for found in profile.registers.values())) > 0x10000:
+        yield draft.lines.problem(key, shown(given), f"room for the {end} words of {meter.profile!r} below 65536")
 
 
 def _points(draft: SiteDraft) -> Iterator[Problem]:

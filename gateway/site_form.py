@@ -73,6 +73,10 @@ class ModbusTcpForm(Form):
         default=1, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
     )
     max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that its devices answer")
+    pipeline: StrictInt = Field(default=1, ge=1, le=16, description="questions that may be on their way at a time")
+    transaction_ids: Literal["echoed", "ignored"] = Field(
+        default="echoed", description="ignored: for a converter that answers with transaction ids of its own"
+    )
 
 
 class MqttForm(Form):
@@ -112,6 +116,10 @@ class MeterForm(Form):
     device_address: StrictInt = Field(default=1, ge=0, le=255, description="device address on a Modbus line, 0 to 255")
     ct_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the current transformers")
     pt_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the voltage transformers")
+    base_address: StrictInt = Field(
+        default=0, ge=0, le=65535, description="where its register map begins, for a profile that counts from there"
+    )
+    max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that it answers")
 
 
 class PointForm(Form):

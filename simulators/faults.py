@@ -29,7 +29,7 @@ class Way:
 
     async def send(self, data: bytes) -> None:
         """Send bytes on."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, RuntimeError):  # RuntimeError: our direction is closed already
             self._writer.write(data)
             await self._writer.drain()
 

@@ -65,6 +65,8 @@ class Line:
     host: str = ""
     port: int = 0
     max_words: int = 125  # modbus-tcp: longest block a device of this line answers
+    pipeline: int = 1  # modbus-tcp: questions that may be on their way at a time
+    transaction_ids: str = "echoed"  # modbus-tcp: or "ignored", where the converter does not echo them
     topic: str = "emg/v1/+/+/+/reading"  # mqtt
     client_id: str = ""  # mqtt: names the persistent session
     version: str = "5"  # mqtt: "5" or "3.1.1"
@@ -85,6 +87,8 @@ class Meter:
     device_address: int = 1
     ct_ratio: Decimal = Decimal(1)
     pt_ratio: Decimal = Decimal(1)
+    base_address: int = 0  # where its register map begins, for a profile that counts from there
+    max_words: int = 125  # longest block that it answers, where that is less than its profile says
 
     def ratio(self, dimension: str) -> Decimal:
         """The factor from the secondary to the primary side for a quantity of this dimension."""

@@ -34,7 +34,7 @@ KINDS = ("readings", "gap", "event", "correction", "audit", "checkpoint", "prune
 COLUMNS: dict[str, set[type]] = {"of": {int}, "instant": {int}, "value": {int, float, type(None)}}
 COLUMNS |= {"quality": {int}, "reason": {str}, "words": {str}}
 CLAIM = {"at": int, "gateway": str, "hash": str, "key": str, "sequence": int, "signature": str}
-LEFT = re.compile(rb'"event":"(?:payloads_pruned|segments_retired|salvaged)"')
+LEFT = re.compile(rb'"event":"(payloads_pruned|segments_retired|salvaged)"')
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, EOFError, zlib.error)
 # Ed25519, RFC 8032 - §5.1: the field, the order of the group, the curve's constant, a root of -1, the base point.
 P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
@@ -166,10 +166,11 @@ class _Walk:
     def look_ahead(self) -> None:
         """Learn what events tell has left before them. Not verified here: the walk comes to each of them."""
         self.left: list[tuple[int, Json]] = []
-        with suppress(OSError, *ODD):
-            for path in self.paths:
+        for path in self.paths:
+            with suppress(OSError, *ODD):  # the walk will come to what is wrong with it
                 for _, sequence, _, payload in _frames(path):
-                    if sequence and LEFT.search(payload) and (read := _read(payload))[0] == "event":
+                    names = LEFT.findall(payload) if sequence else ()
+                    if names and (read := _read(payload))[0] == "event" and str(read[1].get("event")).encode() in names:
                         self.left.append((sequence, read[1]))
         self.retired = {body["last"]: body["hash"] for _, body in self.left if "last" in body}
         self.lost = sorted(pair for _, body in self.left for pair in body.get("lost", ()))
@@ -184,8 +185,7 @@ class _Walk:
             self.look_ahead()
             for path in self.paths:
                 self.path, self.offset = path, 0
-                if (begin := int(path.name[:20])) != self.report.last_sequence + 1:
-                    self.jump(begin)
+                self.jump(int(path.name[:20]))
                 for self.offset, sequence, previous, payload in _frames(path):
                     self.entry(sequence, previous, payload) if sequence else self.rest(payload)
             self.finish()
@@ -211,11 +211,11 @@ class _Walk:
         self.report.notes.append("the last entry was begun and never acknowledged; the next start cuts it off")
 
     def jump(self, sequence: int) -> None:
-        """Entries are missing before this one: events behind it must say why."""
+        """To this entry. Where some are missing before it, events behind it must say why."""
         report, last = self.report, self.report.last_sequence
         if not report.entries:
-            last = max((end for end in self.retired if end < sequence), default=0)
-            self.head, self.loose = bytes.fromhex(self.retired.get(last, self.head.hex())), True
+            last = max((end for end in self.retired if last < end < sequence), default=last)
+            self.head, self.loose = bytes.fromhex(self.retired.get(last, self.head.hex())), last > 0
         end = last
         for first, to in self.lost:
             end = max(end, to) if first <= end + 1 else end
@@ -227,10 +227,10 @@ class _Walk:
             self.head, self.loose, self.holes = b"", True, self.holes + 1
         report.last_sequence = sequence - 1
 
-    def entry(self, sequence: int, previous: bytes, payload: bytes) -> None:  # noqa: C901 - one step per kind
+    def entry(self, sequence: int, previous: bytes, payload: bytes) -> None:
+        """The next one in the chain: its place, its form, and what its kind asks for."""
         report = self.report
-        if sequence != report.last_sequence + 1:
-            self.jump(sequence)
+        self.jump(sequence)
         if self.head not in (previous, b""):
             raise BadEntryError(f"it carries hash {previous.hex()} of the entry before, which has {self.head.hex()}")
         kind, body, at = _read(payload)

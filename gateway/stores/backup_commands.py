@@ -1,4 +1,4 @@
-"""`emg db backup|restore|rebuild|verify`: the site's files kept safe, and its reading store made again or checked."""
+"""`emg db backup|restore|rebuild|verify|compact`: the files of a site kept safe, its reading store checked or made anew."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,12 +19,13 @@ from gateway.errors import StoreError
 from gateway.journal.entries import EntryKind
 from gateway.journal.writer import Journal
 from gateway.stores.backup import back_up, check_backup, read_manifest, restore
-from gateway.stores.rebuilding import compare, rebuild
+from gateway.stores.rebuilding import compact, compare, rebuild
 
 backup_app = typer.Typer(add_completion=False)
 restore_app = typer.Typer(add_completion=False)
 rebuild_app = typer.Typer(add_completion=False)
 verify_app = typer.Typer(add_completion=False)
+compact_app = typer.Typer(add_completion=False)
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE", help="the site file")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="check everything, write nothing")]
@@ -115,6 +116,18 @@ def verify_command(site_file: SiteFile, json: AsJson = False) -> None:
         raise typer.Exit(FINDINGS)
 
 
+@compact_app.command()
+def compact_command(site_file: SiteFile, json: AsJson = False) -> None:
+    """Seal all readings of SITE into compressed days and give unused room back (while `emg run` does not run)."""
+    site = _embedded(site_file)
+    with _working("compacting", quiet=json) as status:
+        made = compact(site, status.update)
+    if json:
+        print_json(made._asdict())
+    else:
+        console().print(f"{made.readings:,} readings: {made.before:,} bytes before, {made.after:,} bytes now.")
+
+
 def _embedded(site_file: Path) -> Site:
     site = load_site(site_file)
     if site.store.kind is not StoreKind.EMBEDDED:
@@ -162,6 +175,11 @@ def restore_main(argv: list[str]) -> int:
 def rebuild_main(argv: list[str]) -> int:
     """`emg db rebuild`."""
     return run_app(rebuild_app, argv, "emg db rebuild")
+
+
+def compact_main(argv: list[str]) -> int:
+    """`emg db compact`."""
+    return run_app(compact_app, argv, "emg db compact")
 
 
 def verify_main(argv: list[str]) -> int:

@@ -141,6 +141,12 @@ class EmbeddedStore:
                 gone += sealing.drop(connection, day)
         return gone
 
+    def compact(self) -> None:
+        """Seal everything that is there and give the room that is left to the disk. Takes its time."""
+        while self._seal(sealing.EVERY_DAY):
+            pass
+        self._file.vacuum()
+
     def latest(self, scope: Scope) -> list[StoredReading]:
         """The newest reading of every series that is not MISSING, by series name."""
         with self._file.read() as connection:

@@ -31,6 +31,14 @@ class Rebuilt(NamedTuple):
     digest: str  # of every answer that the store gives
 
 
+class Compacted(NamedTuple):
+    """The file before and after [bytes]."""
+
+    readings: int
+    before: int
+    after: int
+
+
 class Compared(NamedTuple):
     """A store beside one made from its journal; `differing` names the series whose answers differ."""
 
@@ -68,6 +76,19 @@ def compare(site: Site, tell: Progress) -> Compared:
             mine, again = digests(store), digests(fresh)
             differing = sorted(name for name in mine.keys() | again.keys() if mine.get(name) != again.get(name))
             return Compared(integrity, standing_of(store), standing_of(fresh), differing)
+
+
+def compact(site: Site, tell: Progress) -> Compacted:
+    """Seal all that the reading store holds and give unused room back, while nobody acquires.
+
+    Raises JournalError when an acquiring process runs, StoreError.
+    """
+    path = site.data_dir / NAME
+    with _nobody_writes(site), EmbeddedStore.open(path) as store:
+        before = path.stat().st_size
+        tell("sealing and giving room back")
+        store.compact()
+        return Compacted(store.count(EVERYTHING), before, path.stat().st_size)
 
 
 def digests(store: EmbeddedStore) -> dict[str, str]:

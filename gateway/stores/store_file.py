@@ -76,6 +76,12 @@ class StoreFile:
         with self._transaction("BEGIN") as connection:
             yield connection
 
+    def vacuum(self) -> None:
+        """Give room that is no longer used back to the disk; needs as much again while it works. Raises StoreError."""
+        with self._lock, self._told():
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file, after what is running; closing twice does no harm."""
         with self._lock:

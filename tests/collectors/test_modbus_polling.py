@@ -121,13 +121,13 @@ async def test_a_value_above_the_physical_limit_is_kept_and_doubted(tmp_path: Pa
     assert of(readings)["active_power"][2:5] == (power * 40, quality, reason)
 
 
-@pytest.mark.parametrize("power", [float("nan"), float("inf")])
-async def test_no_value_is_missing_and_never_zero(tmp_path: Path, power: float):
+@pytest.mark.parametrize(("power", "why"), [(float("nan"), "not_a_number"), (float("inf"), "infinite")])
+async def test_no_value_is_missing_and_never_zero(tmp_path: Path, power: float, why: str):
     async with served(device(1, power=power, hertz=0xFFFF)) as port:
         site = lab_site(tmp_path, [1], port=port, period_s="0.05")
         (readings,) = await first_lists(site, SystemClock(), 1)
-    for quantity in ("active_power", "frequency"):
-        assert of(readings)[quantity][2:5] == (None, Quality.MISSING, "absent")
+    for quantity, reason in (("active_power", why), ("frequency", "absent")):
+        assert of(readings)[quantity][2:5] == (None, Quality.MISSING, reason)
     assert of(readings)["frequency"].words == b"\xff\xff"  # what was read is kept all the same
 
 

@@ -164,6 +164,12 @@ SINGLE = {
         "line[1].timeout_s",
         "at most the period of 10 s",
     ),
+    "several questions where answers cannot be told apart": (
+        "period_s = 10",
+        'period_s = 10\npipeline = 4\ntransaction_ids = "ignored"',
+        "line[1].pipeline",
+        "found 4; expected 1, for answers without transaction ids of ours cannot be told apart",
+    ),
     "password in the file": ('kind = "mqtt"', 'kind = "mqtt"\npassword = "x"', "line[2].password", "the unknown key"),
     "key of another kind of line": (
         'kind = "mqtt"',

@@ -1,6 +1,7 @@
-"""`emg acquire` on a disk that fills up, with simulated meters: for the tests and for the long runs."""
+"""`emg acquire` on a disk that fills up or loses its power, with simulated meters: for the tests and for the long runs."""
 
 import asyncio
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -9,7 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.clocks import SystemClock
+from gateway.domain.scopes import EVERYTHING
+from gateway.journal.entries import readings_of
+from gateway.journal.reader import entries
+from gateway.journal.slots import account_slots
+from gateway.sinks.drain import drain_once
+from gateway.stores.embedded import EmbeddedStore
 from simulators.modbus_server import ModbusServer
+from tests.faults.accounting import verify_bare
 from tests.faults.loop_disk import LoopDisk
 
 METERS = 5
@@ -100,6 +108,24 @@ async def acquiring(site: Path):
         await listening
 
 
+def wrong_with(disk: LoopDisk) -> list[str]:
+    """What is not as it must be on the disk: chain, slots, store."""
+    journal_dir = journal_of(disk)
+    wrong = [f"does not verify: {problem}"] if (problem := verify_bare(journal_dir)) is not None else []
+    counts = account_slots(entries(journal_dir))
+    wrong += [f"slots of {series}: {count}" for series, count in counts.items() if not count.exact]
+    if len(counts) < METERS:
+        wrong.append(f"only {len(counts)} series are accounted for")
+    with EmbeddedStore.open(journal_dir.with_name("readings.db")) as store:
+        drain_once(journal_dir, store)
+        journaled = {(r.series, r.instant) for entry in entries(journal_dir) for r in readings_of(entry)}
+        names = store.series(EVERYTHING)
+        stored = {(r.series, r.instant) for name in names for r in store.readings(EVERYTHING, name, 0, 2**62)}
+    if stored != journaled:
+        wrong.append(f"the store holds {len(stored)} readings, the journal {len(journaled)}")
+    return wrong
+
+
 @dataclass(frozen=True)
 class FullDisk:
     """What a disk that was full for `full_s` did: how soon the alarm came, how soon it went on after [s]."""
@@ -111,12 +137,42 @@ class FullDisk:
     said: str
 
 
+def journal_of(disk: LoopDisk) -> Path:
+    """Where `emg acquire` keeps its journal on a disk."""
+    return disk.path / "site" / "data" / "journal"
+
+
+def size_of(journal: Path) -> int:
+    """The bytes of all its segments."""
+    return sum(path.stat().st_size for path in journal.glob("*.journal*")) if journal.exists() else 0
+
+
+async def cut_power_under(disk: LoopDisk, chance: random.Random, cuts: int) -> list[str]:
+    """Acquire on the disk, cut its power, and begin again; the last is stopped in order. What each had said."""
+    said = []
+    devices = {n: Resting() for n in range(1, METERS + 1)}
+    async with ModbusServer(devices, clock=SystemClock()) as server:
+        for number in range(cuts + 1):
+            site = write_site(disk.path / "site", server.port)
+            before = size_of(journal_of(disk))
+            async with acquiring(site) as program:
+                await program.until(lambda before=before: size_of(journal_of(disk)) > before + 4000)
+                await asyncio.sleep(chance.uniform(0.0, 1.5))
+                if number < cuts:
+                    disk.cut_power()
+                    program.process.kill()
+            said.append(program.said)
+            if number < cuts:
+                disk.unmount()
+                disk.mount()
+    return said
+
+
 async def fill_for(disk: LoopDisk, full_s: float) -> FullDisk:
     """Acquire on the disk, fill it, wait, free it, wait until intake goes on, and stop in order."""
-    journal = disk.path / "site" / "data" / "journal"
 
     def size() -> int:
-        return sum(path.stat().st_size for path in journal.glob("*.journal*")) if journal.exists() else 0
+        return size_of(journal_of(disk))
 
     devices = {n: Resting() for n in range(1, METERS + 1)}
     async with ModbusServer(devices, clock=SystemClock()) as server:

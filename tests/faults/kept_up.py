@@ -38,7 +38,7 @@ def journal_of_three_days(data_dir: Path) -> None:
 
 def wrong_after_upkeep(run: Run, data_dir: Path) -> list[str]:
     """What is not as it must be, once the disk is mended; empty when all is well."""
-    wrong = ["the program ended in disorder"] if run.returncode or "Traceback" in run.errors else []
+    wrong = ["the program ended in disorder"] if run.returncode not in {0, -9} or run.errors else []
     journal_dir = data_dir / "journal"
     key = site_key(data_dir)
     with Journal.open(journal_dir, gateway_id=GATEWAY, clock=SystemClock(), key=key) as journal:

@@ -161,7 +161,8 @@ def save(frames: Sequence[bytes], directory: Path, *, per_segment: int = 20, com
     paths = []
     for at in range(0, len(frames), per_segment):
         some = frames[at : at + per_segment]
-        path = directory / f"{int.from_bytes(some[0][8:16], 'big'):020d}.journal"
+        first = max(int.from_bytes(some[0][8:16], "big"), int.from_bytes(frames[0][8:16], "big") + at)
+        path = directory / f"{first:020d}.journal"
         if compressed and at + per_segment < len(frames):
             path = path.with_name(path.name + ".gz")
             path.write_bytes(b"".join(members(some, 5)))

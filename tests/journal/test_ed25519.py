@@ -82,7 +82,9 @@ def test_what_is_no_point_or_not_the_one_way_to_write_it_is_no_key() -> None:
     zero = bytes(64)
     for y in range(19):  # y + p fits into 255 bits for these y alone
         assert not signature_holds((y + P).to_bytes(32, "little"), b"", zero)
-    assert not signature_holds((1 | 1 << 255).to_bytes(32, "little"), b"", zero)  # x = 0 has no sign
+    base = (4 * pow(5, -1, P) % P).to_bytes(32, "little")  # with S = 1 it solves the equation for the neutral point
+    assert signature_holds((1).to_bytes(32, "little"), b"", base + (1).to_bytes(32, "little"))
+    assert not signature_holds((1 | 1 << 255).to_bytes(32, "little"), b"", base + (1).to_bytes(32, "little"))
     assert not signature_holds((2).to_bytes(32, "little"), b"", zero)  # no point has y = 2
     for length in (0, 31, 33):
         assert not signature_holds(bytes(length), b"", zero)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.journal.verify import Report, verify_journal
-from tests.journal.forgers import FILE_FORGERS, FORGERS, NEEDS_THE_WITNESS, Good, good_journal
+from tests.journal.file_forgers import FILE_FORGERS
+from tests.journal.forgers import FORGERS, NEEDS_THE_WITNESS, TOLD_BY_A_FORGED_EVENT, Forger, Good, good_journal
 from tests.journal.signed_journals import save
 
 ROUNDS = 300
@@ -28,18 +29,23 @@ def is_accused(report: Report) -> bool:
     return not report.ok or bool(report.findings)
 
 
-def where_it_shows(good: Good, frames: list[bytes], number: int, *, by_witness: bool) -> tuple[int, int]:
+def where_it_shows(good: Good, frames: list[bytes], number: int, forger: Forger) -> tuple[int, int]:
     """The first and the last entry that may rightly be named when entry `number` is the first that was changed.
 
     At the latest the next checkpoint shows it, in the journal or in the witness's file. Of an entry that was pruned,
-    or one before such an entry, only the event that tells of the pruning.
+    or one before such an entry, only the event that tells of the pruning; of what a forged event tells, only that.
     """
     marks = [n for n, frame in enumerate(frames, 1) if b'"kind":"checkpoint"' in frame]
-    if by_witness:
+    if forger in NEEDS_THE_WITNESS:
         marks = [claim["sequence"] for claim in good.witness]
     latest = next((n for n in marks if n >= number), len(frames)) + 1
-    pruned = [n for n, frame in enumerate(good.frames, 1) if b'"kind":"pruned"' in frame]
-    return min([number, *pruned]), len(good.frames) + 1 if pruned else latest
+    late = bool(pruned_in(good)) or forger in TOLD_BY_A_FORGED_EVENT
+    return min([number, *pruned_in(good)]), len(good.frames) + 1 if late else latest
+
+
+def pruned_in(good: Good) -> list[int]:
+    """Pruned entries: they can be named when the event that tells of them is what was taken away."""
+    return [n for n, frame in enumerate(good.frames, 1) if b'"kind":"pruned"' in frame]
 
 
 def one_round(folder: Path, seed: int) -> tuple[str, bool, bool, str]:
@@ -52,7 +58,7 @@ def one_round(folder: Path, seed: int) -> tuple[str, bool, bool, str]:
     accused = is_accused(whole) or whole.signed_through != whole.last_sequence - 1
     if chance.random() < 0.2 and len(paths) > 1:
         by_files = chance.choice(FILE_FORGERS)
-        first, latest = by_files(paths, chance), len(good.frames)
+        first, latest = min([by_files(paths, chance), *pruned_in(good)]), len(good.frames)
         report = verify_journal(folder, keys=[good.public])
         name = by_files.__name__
     else:
@@ -61,9 +67,8 @@ def one_round(folder: Path, seed: int) -> tuple[str, bool, bool, str]:
         for path in paths:
             path.unlink()
         save(frames, folder, **options)
-        by_witness = forger in NEEDS_THE_WITNESS
-        witness = good.witness if by_witness else ()
-        first, latest = where_it_shows(good, frames, number, by_witness=by_witness)
+        witness = good.witness if forger in NEEDS_THE_WITNESS else ()
+        first, latest = where_it_shows(good, frames, number, forger)
         report = verify_journal(folder, keys=[good.public], witness=witness)
         name = forger.__name__
     named = report.problem["sequence"] if report.problem else first

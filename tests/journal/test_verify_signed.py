@@ -272,6 +272,19 @@ def test_a_hole_that_an_event_names_is_a_finding(tmp_path: Path) -> None:
     assert (report.ok, report.problem["sequence"]) == (False, report.last_sequence + 1)
 
 
+def test_lost_beginnings_and_words_that_only_look_like_those_of_the_events(tmp_path: Path) -> None:
+    written = hand(rotated=False)
+    for body in ({"event": "note", "last": 3, "about": {"event": "segments_retired"}}, {"event": 7, "lost": [[1, 2]]}):
+        written.write("event", body)
+    written.write("audit", {"event": "payloads_pruned", "ranges": "none"})
+    written.checkpoint()
+    assert checked(tmp_path, written.frames).findings == []
+    report = checked(tmp_path, salvaged(written, 1, 5), keys=[FIRST])
+    assert (report.ok, report.first_sequence, len(report.findings)) == (True, 6, 1)
+    assert "entries 1 to 5 were lost by damage" in report.findings[0]
+    assert checked(tmp_path, salvaged(written, 1, 5)[1:], keys=[FIRST]).problem["sequence"] == 6
+
+
 def test_before_a_hole_every_newest_signature_counts(tmp_path: Path) -> None:
     written = hand(rotated=False)
     early = number_of(written.frames, '"kind":"checkpoint"')

@@ -26,38 +26,13 @@ from gateway.journal.witness import WitnessSender, WitnessState, post, witness_s
 from tests.collectors.conftest import Mosquitto
 from tests.journal.journals import START
 from tests.journal.signed_journals import Hand, as_bytes, public_of, save
-
-
-class Shop(http.server.BaseHTTPRequestHandler):
-    """A witness that appends what it gets to `server.file`, or answers as `server.answers` says."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append((self.path, self.headers.get("Authorization"), body))
-        status, headers, answer = self.server.answers.pop(0) if self.server.answers else (204, {}, b"")
-        if 200 <= status < 300:
-            with self.server.file.open("ab") as file:
-                file.write(body)
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(answer)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        pass
+from tests.journal.witness_shop import open_shop
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[http.server.ThreadingHTTPServer]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shop)
-    server.asked, server.answers, server.file = [], [], tmp_path / "kept.jsonl"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with open_shop(tmp_path / "kept.jsonl") as server:
+        yield server
 
 
 def url_of(server: http.server.ThreadingHTTPServer, scheme: str = "http", host: str = "127.0.0.1") -> str:

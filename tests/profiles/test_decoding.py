@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.decoding import TYPES, Encoding, decode_number, decode_words, decoder
+from gateway.decoding import Doubt, decode_number, decode_words, decoder
 from gateway.domain.instruments import Carriage, Register, RegisterKind
+from gateway.encoding import TYPES, Encoding
 
 VOLTAGE = Register(quantity="voltage_l1", unit="V", kind=RegisterKind.INSTANTANEOUS)
 ENERGY = Register(

@@ -184,6 +184,16 @@ def test_a_rebuilt_store_gives_the_very_same_answers(
     assert left == {"journal", "readings.db", "readings.db.writer"}
 
 
+def test_compacting_changes_no_answer(site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    site = stored_site(site_file(), count=400)
+    wanted = answers(site)
+    assert main(["db", "compact", str(site.file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["readings"] == 400 * 2 + 58 * 2  # two each time, two more at every seventh
+    assert answers(site) == wanted
+    assert compare(site, quiet).ok
+
+
 @pytest.mark.parametrize("damage", ["one value", "no database", "lost"])
 def test_a_store_that_was_changed_or_damaged_is_found_and_made_good(
     site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str], damage: str

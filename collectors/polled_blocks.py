@@ -1,0 +1,71 @@
+"""One request with the series that it serves: how its answer becomes their readings."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from collectors.blocks import Block, Span
+from gateway.decoding import DecodePlan, Planned
+from gateway.domain.instruments import Register
+from gateway.domain.readings import Quality, Reading
+from gateway.encoding import Encoding
+
+
+class PolledRegister(NamedTuple):
+    """One series: where its words are and what they mean.
+
+    `pieces` are the runs of words that make up its value, `span` all words from the first to the last of them.
+    A momentary value, and the limit above which it is doubted, are multiplied by `ratio`.
+    """
+
+    series: str
+    span: Span
+    pieces: tuple[Span, ...]
+    encoding: Encoding
+    register: Register
+    ratio: Decimal
+
+
+class PolledBlock(NamedTuple):
+    """One request and the series it serves (several, where points share a meter), its decoding prepared."""
+
+    block: Block
+    registers: tuple[PolledRegister, ...]
+    plan: DecodePlan
+
+
+def serve(block: Block, registers: Sequence[PolledRegister]) -> PolledBlock:
+    """The request with those of `registers` that it brings."""
+    served = tuple(register for register in registers if register.span in block.spans)
+    planned = [
+        Planned(
+            register.encoding,
+            register.register,
+            tuple(piece.address - block.address for piece in register.pieces),
+            register.ratio,
+        )
+        for register in served
+    ]
+    return PolledBlock(block, served, DecodePlan(planned, words=block.words))
+
+
+def readings_in(polled: PolledBlock, words: bytes, instant: int) -> list[Reading]:
+    """The readings in the answer to one request, all of one instant [us, UTC], each with its own words."""
+    values, doubts = polled.plan.decode(words)
+    cut = polled.block.cut
+    readings = [
+        Reading(
+            register.series,
+            instant,
+            value,
+            Quality.GOOD,
+            "",
+            cut(register.pieces[0], words)
+            if len(register.pieces) == 1
+            else b"".join(cut(piece, words) for piece in register.pieces),
+        )
+        for register, value in zip(polled.registers, values, strict=True)
+    ]
+    for index, doubt in doubts.items():
+        readings[index] = readings[index]._replace(quality=doubt.quality, reason=doubt.reason)
+    return readings
