@@ -8,7 +8,6 @@ the same four questions, and the answers are compared. `ours, all in` seals as i
 """
 
 import argparse
-import gc
 import json
 import tempfile
 import time
@@ -61,17 +60,21 @@ def batches(readings: int) -> Iterator[list[Delivery]]:
             batch = []
 
 
-def write(side: Side, readings: int) -> float:
-    """Seconds in which the side took them; making them does not count."""
-    took = 0.0
+def write(side: Side, readings: int, *, settling: bool = True) -> tuple[float, float]:
+    """Seconds in which the side took them, and of the processor in this process; making them does not count."""
+    took = busy = 0.0
+
+    def timed(run: Callable[[], None]) -> None:
+        nonlocal took, busy
+        begin, used = time.perf_counter(), time.process_time()
+        run()
+        took, busy = took + time.perf_counter() - begin, busy + time.process_time() - used
+
     for batch in batches(readings):
-        gc.collect(0)
-        begin = time.perf_counter()
-        side.write(batch)
-        took += time.perf_counter() - begin
-    begin = time.perf_counter()
-    side.settle()
-    return took + time.perf_counter() - begin
+        timed(lambda batch=batch: side.write(batch))
+    if settling:
+        timed(side.settle)
+    return took, busy
 
 
 def ask(side: Side, rounds: int) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
@@ -113,33 +116,25 @@ def measure(folder: Path, readings: int, rounds: int, chosen: Sequence[str]) -> 
     told: dict[str, dict[str, object]] = {}
     answers: dict[str, tuple[float, ...]] = {}
     with closing(Ours(_made(folder / "hot"), plant, resting=False)) as hot:
-        told["ours, hot"] = {"readings_per_s": round(min(HOT, readings) / write_hot(hot, min(HOT, readings)))}
+        some = min(HOT, readings)
+        told["ours, hot"] = _rates(some, *write(hot, some, settling=False))
     for name, make in sides(folder, plant, last, chosen).items():
         with closing(make()) as side:
-            took = write(side, readings)
+            rates = _rates(readings, *write(side, readings))
             times, found = ask(side, rounds)
             size = side.size()
         answers = answers or found
         if found != answers:
             raise SystemExit(f"{name} answers {found}; expected {answers}")
-        told[name] = {
-            "readings_per_s": round(readings / took),
-            "bytes_per_reading": round(size / readings, 2),
-            "ms": times,
-        }
+        told[name] = {**rates, "bytes_per_reading": round(size / readings, 2), "ms": times}
         if isinstance(side, Ours):
             told[name]["longest_wait_ms"] = round(side.longest * 1e3, 1)
     return {"readings": readings, "batch": METERS * ENTRIES, "rounds": rounds, "answers": answers, "sides": told}
 
 
-def write_hot(side: Side, readings: int) -> float:
-    """Seconds for deliveries alone."""
-    took = 0.0
-    for batch in batches(readings):
-        begin = time.perf_counter()
-        side.write(batch)
-        took += time.perf_counter() - begin
-    return took
+def _rates(readings: int, took: float, busy: float) -> dict[str, object]:
+    """What a busy machine changes, and what it changes little: time of the processor, of this process alone."""
+    return {"readings_per_s": round(readings / took), "cpu_us_per_reading": round(busy / readings * 1e6, 2)}
 
 
 def _made(folder: Path) -> Path:
@@ -152,12 +147,13 @@ def show(found: dict) -> None:
     ours = found["sides"].get("ours, all in", {})
     print(f"{found['readings']:,} readings in batches of {found['batch']:,}; x = times ours (all in)")
     print(
-        f"  {'':24}{'readings/s':>14}{'':9}{'B/reading':>10}"
+        f"  {'':24}{'readings/s':>14}{'':9}{'CPU us':>8}{'B/reading':>10}"
         + "".join(f"{question + ' ms':>19}" for question in QUESTIONS)
     )
     for name, side in found["sides"].items():
         line = f"  {name:24}{side['readings_per_s']:>14,}"
         line += f" {side['readings_per_s'] / ours['readings_per_s']:>6.2f} x" if ours else f"{'':9}"
+        line += f"{side['cpu_us_per_reading']:>8.2f}"
         if "ms" in side:
             line += f"{side['bytes_per_reading']:>10}"
             for question in QUESTIONS:

@@ -15,7 +15,6 @@ from collectors.acquire_identity import identity
 from collectors.acquire_line import keep_reading
 from collectors.acquire_upkeep import retain_daily
 from collectors.lines import polled_schedules
-from collectors.modbus_tcp import quiet_wire_log
 from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
 from collectors.slot_account import STOPPED, SlotAccount, account_before, begin_account
 from gateway.alarm import Alarm, set_alarm
@@ -179,7 +178,6 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 def acquire_command(site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file")]) -> None:
     """Read every line of SITE until stopped; what is acknowledged to the field is on disk."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    quiet_wire_log()
     site = load_site(site_file)
     asyncio.run(_until_told_to_stop(site))
 

@@ -46,10 +46,10 @@ class Block(NamedTuple):
         """How many of its words belong to no value: they are read because that is shorter than asking twice."""
         return self.words - sum(1 for _ in _asked(self.spans))
 
-    def cut(self, span: Span, answer: bytes) -> bytes:
-        """The bytes of one value out of the answer to this block (big-endian words)."""
+    def place_of(self, span: Span) -> slice:
+        """Where the bytes of one value stand in the answer to this block."""
         start = 2 * (span.address - self.address)
-        return answer[start : start + 2 * span.words]
+        return slice(start, start + 2 * span.words)
 
 
 def plan_blocks(

@@ -5,6 +5,7 @@ is dropped and counted), or the connection is closed, because what comes next ca
 """
 
 import asyncio
+import math
 import socket
 from dataclasses import dataclass
 from typing import NamedTuple, cast
@@ -68,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         self._given_up: dict[int, None] = {}
         self._silences = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes_at = math.inf  # [s] on the loop's clock
 
     def ask(
         self, transaction: int, device_address: int, question: Question, *, left_s: float, allowed_s: float
@@ -80,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         deadline = self._loop.time() + left_s
         self._open[transaction] = _Waiting(answer, device_address, question, deadline, allowed_s)
         self._transport.write(mbap_frame(transaction, device_address, question.pdu))
-        if self._timer is None or self._timer.when() > deadline:
+        if deadline < self._wakes_at:
             self._wake_at(deadline)
         return answer
 
@@ -136,7 +138,17 @@ class Connection(asyncio.BufferedProtocol):
         self._silences = 0
         answered: list[tuple[_Waiting, bytes | LineRefused]] = []
         try:
-            for frame in self._reader.take(nbytes):
+            frames = self._reader.take(nbytes)
+            if len(frames) == 1 and not self._reader.held:  # nearly always; worth 1 us of 20
+                transaction, device_address, pdu = frames[0]
+                waiting = self._open.get(transaction)
+                if waiting is not None and _misfit(waiting, device_address, pdu) is None:
+                    del self._open[transaction]
+                    self._manners.times = 0
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(pdu)
+                    return
+            for frame in frames:
                 self._sort(frame, answered)
             if self._reader.held and not self._open and not self._given_up:
                 self._nothing_more()
@@ -186,11 +198,11 @@ class Connection(asyncio.BufferedProtocol):
     def _wake_at(self, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._sweep)
+        self._timer, self._wakes_at = self._loop.call_at(deadline, self._sweep), deadline
 
     def _sweep(self) -> None:
         """The one timer of a connection: ends the questions whose time is over, and looks again at the next."""
-        self._timer = None
+        self._timer, self._wakes_at = None, math.inf
         now = self._loop.time()
         over = {transaction: waiting for transaction, waiting in self._open.items() if waiting.deadline <= now}
         if over:

@@ -179,7 +179,3 @@ def _at(where: str, error: LineError) -> LineError:
     if isinstance(error, LineRefused):
         return LineRefused(f"{where}: {error}", code=error.code)
     return type(error)(f"{where}: {error}")
-
-
-def quiet_wire_log() -> None:
-    """For programs that tell of trouble in words of their own: the wire library's log is left out."""

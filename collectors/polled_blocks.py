@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
 from typing import NamedTuple
 
 from collectors.blocks import Block, Span
@@ -32,6 +33,8 @@ class PolledBlock(NamedTuple):
     block: Block
     registers: tuple[PolledRegister, ...]
     plan: DecodePlan
+    series: tuple[str, ...]  # of each register
+    cuts: tuple[tuple[slice, ...], ...]  # of each register, where its pieces stand in the answer
 
 
 def serve(block: Block, registers: Sequence[PolledRegister]) -> PolledBlock:
@@ -46,26 +49,18 @@ def serve(block: Block, registers: Sequence[PolledRegister]) -> PolledBlock:
         )
         for register in served
     ]
-    return PolledBlock(block, served, DecodePlan(planned, words=block.words))
+    cuts = tuple(tuple(block.place_of(piece) for piece in register.pieces) for register in served)
+    series = tuple(register.series for register in served)
+    return PolledBlock(block, served, DecodePlan(planned, words=block.words), series, cuts)
 
 
 def readings_in(polled: PolledBlock, words: bytes, instant: int) -> list[Reading]:
     """The readings in the answer to one request, all of one instant [us, UTC], each with its own words."""
     values, doubts = polled.plan.decode(words)
-    cut = polled.block.cut
-    readings = [
-        Reading(
-            register.series,
-            instant,
-            value,
-            Quality.GOOD,
-            "",
-            cut(register.pieces[0], words)
-            if len(register.pieces) == 1
-            else b"".join(cut(piece, words) for piece in register.pieces),
-        )
-        for register, value in zip(polled.registers, values, strict=True)
-    ]
+    own_words = [words[cuts[0]] if len(cuts) == 1 else b"".join([words[cut] for cut in cuts]) for cuts in polled.cuts]
+    good, no_reason = repeat(Quality.GOOD), repeat("")
+    fields = zip(polled.series, repeat(instant), values, good, no_reason, own_words, strict=False)
+    readings = list(map(Reading._make, fields))
     for index, doubt in doubts.items():
         readings[index] = readings[index]._replace(quality=doubt.quality, reason=doubt.reason)
     return readings

@@ -6,6 +6,7 @@ the value somewhere in that time: it cannot be wrong by more than half of the ex
 block carry the same instant.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
@@ -144,8 +145,10 @@ class _Turn:
         self.patience = RESTED  # with the device as a whole
         self._block_patience: dict[tuple[str, int], Backoff] = {}  # some devices never answer one block
 
-    async def at(self, slot: int, wire: RegisterLine, clock: Clock, timeout_s: float) -> list[Reading]:
-        """The device's readings at this slot. At most one question is left unanswered: the rest is not asked.
+    async def at(
+        self, slot: int, wire: RegisterLine, clock: Clock, timeout_s: float, *, pipeline: int = 1
+    ) -> list[Reading]:
+        """The device's readings at this slot. At most `pipeline` questions are left unanswered: the rest is not asked.
 
         While the device as a whole is silent, the block to ask is the one that failed least, so that one
         dead block is not taken for a dead device; the first answer wakes the device and all its blocks.
@@ -154,15 +157,18 @@ class _Turn:
             return missing(self.device.blocks, slot, "line.backoff")
         readings: list[Reading] = []
         asleep, alive, silence = self.patience.failures > 0, False, ""
+        together = {} if asleep or pipeline == 1 else await self._together(slot, wire, clock, timeout_s, pipeline)
         for polled in sorted(self.device.blocks, key=self._failures):
-            if silence or not (asleep or self._of(polled).due(slot)):
+            answer = together.get(polled.block.place)
+            if answer is None and (silence or not (asleep or self._of(polled).due(slot))):
                 readings += missing([polled], slot, silence or "line.backoff")
                 continue
-            if clock.now() < slot:  # set back in between: what is read now has no label of its own
+            if answer is None and clock.now() < slot:  # set back in between: what is read now has no label of its own
                 readings += missing([polled], slot, STEPPED_BACK)
                 alive = True
                 continue
-            answer = await ask(wire, self.device, polled, clock, timeout_s)
+            if answer is None:
+                answer = await ask(wire, self.device, polled, clock, timeout_s)
             readings += readings_of(answer) or missing([polled], slot, answer.reason)
             if answer.silent:
                 silence = answer.reason
@@ -174,6 +180,18 @@ class _Turn:
                 asleep, alive = False, True
         self.patience = RESTED if alive else self.patience.after_failure(slot)
         return readings
+
+    async def _together(
+        self, slot: int, wire: RegisterLine, clock: Clock, timeout_s: float, pipeline: int
+    ) -> dict[tuple[str, int], Answer]:
+        """Answers to the blocks that are due, so many asked at a time as the line declares; up to the first silence."""
+        due = [polled for polled in self.device.blocks if self._of(polled).due(slot)]
+        found: dict[tuple[str, int], Answer] = {}
+        while due and clock.now() >= slot and not any(answer.silent for answer in found.values()):
+            some, due = due[:pipeline], due[pipeline:]
+            answers = await asyncio.gather(*(ask(wire, self.device, polled, clock, timeout_s) for polled in some))
+            found |= {answer.polled.block.place: answer for answer in answers}
+        return found
 
     def _of(self, polled: PolledBlock) -> Backoff:
         return self._block_patience.get(polled.block.place, RESTED)
@@ -213,7 +231,7 @@ async def poll(
                 if unreachable:
                     yield missing(turn.device.blocks, slot, unreachable)
                     continue
-                readings = await turn.at(slot, wire, clock, timeout_s)
+                readings = await turn.at(slot, wire, clock, timeout_s, pipeline=line.pipeline)
                 newest = max(newest, *(reading.instant for reading in readings))
                 yield readings
 

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from collectors.modbus_tcp import ModbusTcpLine, quiet_wire_log
+from collectors.modbus_tcp import ModbusTcpLine
 from collectors.polled_blocks import serve
 from collectors.polling import Answer, PolledDevice, ask, missing, polled_devices, readings_of
 from gateway.clocks import Clock, SystemClock
@@ -115,7 +115,6 @@ def read_command(
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Ask every Modbus meter of SITE once; exit 1 when a value is missing or doubtful."""
-    quiet_wire_log()
     site = load_site(site_file)
     if point and point not in site.points:
         known = ", ".join(site.points) or "none"

@@ -165,15 +165,21 @@ def _scaled_by_the_meter(
         found = finish(*value)
         if isinstance(found, Doubt) or not counted:
             return found
-        if value[0] * scaled.numerator % (value[1] * scaled.denominator):
-            return doubtful(found, "finer_than_resolution")
-        if register.modulus is not None and found >= register.modulus:
-            return doubtful(found, "past_modulus")
-        if register.modulus is not None and raw_full is not None and raw_full * scaled < register.modulus:
-            return doubtful(found, "full_before_modulus")
-        return found
+        reason = _misfit(value, found, scaled, register.modulus, raw_full)
+        return doubtful(found, reason) if reason else found
 
     return value_of
+
+
+def _misfit(value: _Exact, counts: float, scaled: Fraction, modulus: int | None, raw_full: Fraction | None) -> str:
+    """Why a total, scaled by the meter to `scaled` counts a raw unit, is not what its profile says; "" if it is."""
+    if value[0] * scaled.numerator % (value[1] * scaled.denominator):
+        return "finer_than_resolution"
+    if modulus is None:
+        return ""
+    if counts >= modulus:
+        return "past_modulus"
+    return "full_before_modulus" if raw_full is not None and raw_full * scaled < modulus else ""
 
 
 def exact_finisher(register: Register, step: Fraction) -> Callable[[int, int], Decoded]:

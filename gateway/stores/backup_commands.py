@@ -1,4 +1,4 @@
-"""`emg db backup|restore|rebuild|verify|compact`: the files of a site kept safe, its reading store checked or made anew."""
+"""`emg db backup|restore|rebuild|verify|compact`: a site's files kept safe, its reading store checked or made anew."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

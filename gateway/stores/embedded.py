@@ -5,7 +5,7 @@ for each series and day, whose heads answer what a day showed without being open
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -15,10 +15,10 @@ from typing import Self
 from gateway.contracts import Delivery, StoredReading, Touched
 from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.errors import StoreError
-from gateway.stores import day_figures, sealing, stored_days
+from gateway.stores import day_figures, latest_values, sealing, stored_days
 from gateway.stores.day_figures import DayOfSeries, Overview
 from gateway.stores.embedded_layout import LAYOUT
-from gateway.stores.hot_blocks import BlockColumns, columns_of, newest, newest_corrections
+from gateway.stores.hot_blocks import columns_of
 from gateway.stores.hot_rows import DAY, QUALITIES, Conflict, place_after, repeats, standing, stored
 from gateway.stores.hot_table import HotTable, append, sealing_of
 from gateway.stores.series_columns import SeriesColumns, columns_of_series
@@ -32,13 +32,7 @@ STEP = 30_000  # readings that one step of sealing takes: a delivery may have to
 _OPEN_DAYS = 1  # besides the newest day
 
 _reading = partial(tuple.__new__, StoredReading)  # many at once: faster than the class
-_LATEST = """INSERT INTO latest (place, series, instant, value, quality, reason) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (series) DO UPDATE SET place = excluded.place, instant = excluded.instant,
-    value = excluded.value, quality = excluded.quality, reason = excluded.reason
-    WHERE excluded.instant > latest.instant"""
 _READ_LATEST = "SELECT series, instant, value, quality, reason, place >> 24 FROM latest"
-_CORRECTED = """INSERT INTO corrected VALUES (?, ?) ON CONFLICT (series) DO UPDATE SET newest = excluded.newest
-    WHERE excluded.newest > newest"""
 
 
 class EmbeddedStore:
@@ -99,7 +93,8 @@ class EmbeddedStore:
             numbers = self._numbers | enrol(connection, sorted(unknown)) if unknown else self._numbers
             columns = columns_of(fresh, numbers)
             if columns is not None:
-                self._add(connection, columns)
+                append(connection, columns)
+                latest_values.renew(connection, self._hot, columns)
             connection.execute("UPDATE cursor SET sequence = ?, witness = ?", (sequences[-1], fresh[-1].digest))
         self._numbers = numbers  # only now: a transaction that failed has enrolled nobody
         if self._is_full(FULL):
@@ -138,7 +133,7 @@ class EmbeddedStore:
             days = [day for (day,) in connection.execute("SELECT day FROM days WHERE day < ?", (before // DAY,))]
         for day in days:
             with self._file.write() as connection:
-                gone += sealing.drop(connection, day)
+                gone += sealing.forget(connection, day)
         return gone
 
     def compact(self) -> None:
@@ -274,26 +269,6 @@ class EmbeddedStore:
                 return False
             sealing.step(connection, self._hot, most=most)
         return True
-
-    def _add(self, connection: sqlite3.Connection, columns: BlockColumns) -> None:
-        append(connection, columns)
-        candidates = newest(columns)
-        connection.executemany(_CORRECTED, newest_corrections(columns).items())
-        corrected = dict(connection.execute("SELECT series, newest FROM corrected").fetchall())
-        if corrected:  # what was struck out must not come back as the latest
-            doubtful = {row[1] for row in candidates if row[1] in corrected and row[2] <= corrected[row[1]]}
-            doubtful.update(newest_corrections(columns))
-            candidates = [row for row in candidates if row[1] not in doubtful]
-            self._look_for_latest(connection, sorted(doubtful))
-        connection.executemany(_LATEST, candidates)
-
-    def _look_for_latest(self, connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            connection.execute("DELETE FROM latest WHERE series = ?", (number,))
-            instant = stored_days.nearest_before(connection, self._hot, number, 2**63 - 1)
-            if instant is not None:
-                rows = stored_days.span(connection, self._hot, number, instant, instant + 1)
-                connection.execute(_LATEST, next(standing(rows)))
 
     def _standing(
         self, connection: sqlite3.Connection, name: str, number: int, start: int, end: int

@@ -83,6 +83,15 @@ def drop(connection: sqlite3.Connection, day: int) -> int:
     return int(readings)
 
 
+def forget(connection: sqlite3.Connection, day: int) -> int:
+    """Let go of a day's chunks; returns how many readings were in them."""
+    readings = connection.execute("SELECT coalesce(sum(readings), 0) FROM chunks WHERE day = ?", (day,)).fetchone()[0]
+    connection.execute("DELETE FROM bodies WHERE body IN (SELECT body FROM chunks WHERE day = ?)", (day,))
+    connection.execute("DELETE FROM chunks WHERE day = ?", (day,))
+    connection.execute("DELETE FROM days WHERE day = ?", (day,))
+    return int(readings)
+
+
 def _of_the_round(
     connection: sqlite3.Connection,
     hot: HotTable,

@@ -1,7 +1,8 @@
 """The specification's examples and every ill manner on a real connection: the right answer, or none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -341,3 +342,31 @@ async def test_a_line_closed_under_its_questions_tells_them():
 async def test_a_host_that_cannot_be_is_silence(host: str):
     with pytest.raises(LineSilent, match="no connection to"):
         await ModbusTcpLine(host, 1).connect(LONG_S)
+
+
+async def test_a_connection_sends_at_once_and_notices_a_peer_that_vanished():
+    async with against(Server()) as line:
+        await line.connect(LONG_S)
+        there = line._connection._transport.get_extra_info("socket")
+        assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert there.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize(
+    "manners",
+    [
+        test_a_device_tells_who_it_is_in_one_part_and_in_two,
+        test_one_question_at_a_time_unless_more_are_declared,
+        test_an_answer_doubled_among_several_is_given_to_nobody,
+        test_who_waits_for_a_turn_is_served_when_the_one_before_is_cancelled,
+        test_two_silences_in_a_row_close_the_connection_and_one_does_not,
+        test_a_converter_with_one_transaction_id_for_all_is_found_out_and_told_how_to_mend,
+        test_declared_so_any_transaction_id_is_taken_and_a_question_given_up_costs_the_connection,
+        test_a_line_closed_under_its_questions_tells_them,
+        test_a_connection_sends_at_once_and_notices_a_peer_that_vanished,
+    ],
+)
+def test_on_the_faster_event_loop_it_is_all_the_same(manners: Callable[[], Awaitable[None]]):
+    uvloop = pytest.importorskip("uvloop", reason="the extra [fast] is not installed")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(manners())

@@ -91,4 +91,3 @@ async def test_of_ten_thousand_spoiled_replies_none_is_booked_to_another_registe
     assert len(met) >= 10
     assert told["right"] > 0
     assert sum(line.late for line, _ in pairs) > 0
-    print(told, met)

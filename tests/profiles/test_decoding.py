@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.decoding import Doubt, decode_number, decode_words, decoder
+from gateway.decoding import decode_number, decode_words, decoder
 from gateway.domain.instruments import Carriage, Register, RegisterKind
 from gateway.encoding import TYPES, Encoding
 
@@ -73,6 +73,10 @@ def test_a_wrong_order_shows_itself_by_an_absurd_number(word_order: str, byte_or
         ("float64", "4009 21FB 5444 2D18", math.pi),
         ("bcd16", "1234", 1234),
         ("bcd32", "9876 5432", 98765432),
+        ("bcd64", "0000 0012 3456 7890", 1234567890),
+        ("acc32", "0000 0001", 1),
+        ("acc64", "0000 0001 0000 0001", 2**32 + 1),
+        ("bit", "0001", 1),
         ("i32+float32", "0000 0007 3F40 0000", 7.75),
     ],
 )
@@ -236,7 +240,8 @@ def test_widths_and_full_scales_are_those_of_the_types() -> None:
     widths = {kind: Encoding(type=kind).words for kind in TYPES}
     assert widths == {
         "u16": 1, "i16": 1, "u32": 2, "i32": 2, "u64": 4, "i64": 4,
-        "float32": 2, "float64": 4, "bcd16": 1, "bcd32": 2, "i32+float32": 4, "number": 0,
+        "float32": 2, "float64": 4, "bcd16": 1, "bcd32": 2, "bcd64": 4, "acc32": 2, "acc64": 4, "bit": 1,
+        "i32+float32": 4, "number": 0,
     }  # fmt: skip
     assert Encoding(type="i32", scale=Decimal("0.01")).full_scale == Decimal("21474836.48")
     assert Encoding(type="bcd16").full_scale == 10000

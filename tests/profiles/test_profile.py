@@ -17,11 +17,15 @@ from gateway.profile import SHIPPED, load_profile, profile_names
 
 MODBUS_PROFILES = [
     "coal/siemens_bw500",
+    "electricity/abb_ab_series",
     "electricity/acrel_adw300",
+    "electricity/carlo_gavazzi_em24",
     "electricity/eastron_sdm630",
+    *(f"electricity/sunspec_{model}" for model in (201, 202, 203, 204, 211, 212, 213, 214)),
     "oil/tuf2000",
     "steam/spirax_tva",
     "water/siemens_mag6000",
+    "water/xylem_magflux",
 ]
 
 
@@ -41,6 +45,41 @@ def ulp32(value: float) -> float:
     bits = struct.unpack(">I", struct.pack(">f", value))[0]
     return struct.unpack(">f", struct.pack(">I", bits + 1))[0] - value
 
+
+# The offsets of SunSpec's tables, model ID = 0: value, then its power of ten (raw, factor).
+SUNSPEC_INTEGERS = [
+    ("active_energy_import", 46, struct.pack(">Ih", 4294967295, 0), "4294967295"),
+    ("active_energy_export", 38, struct.pack(">Ih", 1, 0), "1"),
+    ("active_power", 18, struct.pack(">hh", -12, 2), "-1200"),
+    ("voltage_l1", 8, struct.pack(">hh", 2301, -1), "230.1"),
+    ("voltage_l2", 9, struct.pack(">hh", 231, 0), "231"),
+    ("voltage_l3", 10, struct.pack(">hh", 22995, -2), "229.95"),
+    ("current_l1", 3, struct.pack(">hh", 1234, -2), "12.34"),
+    ("current_l2", 4, struct.pack(">hh", 1234, -1), "123.4"),
+    ("current_l3", 5, struct.pack(">hh", 1234, 0), "1234"),
+    ("frequency", 16, struct.pack(">hh", 4999, -2), "49.99"),
+]
+SUNSPEC_FLOATS = [
+    ("active_energy_import", 68, "16777216"),
+    ("active_energy_export", 60, "3"),
+    ("active_power", 28, "-1200.5"),
+    ("voltage_l1", 12, "230.25"),
+    ("voltage_l2", 14, "231.5"),
+    ("voltage_l3", 16, "229.75"),
+    ("current_l1", 4, "12.5"),
+    ("current_l2", 6, "13.5"),
+    ("current_l3", 8, "14.5"),
+    ("frequency", 26, "50.125"),
+]
+ALWAYS = {"active_energy_import", "active_energy_export", "active_power", "frequency"}
+VOLTAGES = ("voltage_l1", "voltage_l2", "voltage_l3")
+CURRENTS = ("current_l1", "current_l2", "current_l3")
+MANDATORY = {
+    201: {*ALWAYS, "current_l1"},
+    202: {*ALWAYS, "voltage_l1", "voltage_l2"},
+    203: {*ALWAYS, *VOLTAGES, *CURRENTS},
+    204: {*ALWAYS, *CURRENTS},
+}
 
 # Profile, quantity, first word (0-based), words as the maker's document encodes the value, value shown.
 WORKED = [
@@ -82,6 +121,38 @@ WORKED = [
         9 - 1,
         low_word_first(struct.pack(">i", 70000)) + low_word_first(big_float(0.5)),
         "70000.5",
+    ),
+    # ABB A and B series: u64 x 0.01 kWh, i32 x 0.01 W, u32 x 0.1 V and x 0.01 A.
+    ("electricity/abb_ab_series", "active_energy_import", 0x5000, struct.pack(">Q", 2**40), "10995116277.76"),
+    ("electricity/abb_ab_series", "active_energy_export", 0x5004, struct.pack(">Q", 7), "0.07"),
+    ("electricity/abb_ab_series", "active_power", 0x5B14, struct.pack(">i", -150), "-1.5"),
+    ("electricity/abb_ab_series", "voltage_l2", 0x5B02, struct.pack(">I", 2295), "229.5"),
+    ("electricity/abb_ab_series", "current_l3", 0x5B10, struct.pack(">I", 1234), "12.34"),
+    ("electricity/abb_ab_series", "frequency", 0x5B2C, words(4998), "49.98"),
+    ("electricity/abb_ab_series", "power_factor", 0x5B3A, struct.pack(">h", 950), "0.95"),
+    # EM24: i32, low word first: x 0.1 kWh, W and V, x 0.001 A.
+    ("electricity/carlo_gavazzi_em24", "active_energy_import", 0x42, low_word_first(struct.pack(">i", 987)), "98.7"),
+    ("electricity/carlo_gavazzi_em24", "active_energy_export", 0x5C, low_word_first(struct.pack(">i", 1)), "0.1"),
+    ("electricity/carlo_gavazzi_em24", "active_power", 0x28, low_word_first(struct.pack(">i", -70000)), "-7000"),
+    ("electricity/carlo_gavazzi_em24", "active_power_l2", 0x14, low_word_first(struct.pack(">i", 12345)), "1234.5"),
+    ("electricity/carlo_gavazzi_em24", "voltage_l3", 0x04, low_word_first(struct.pack(">i", 2299)), "229.9"),
+    ("electricity/carlo_gavazzi_em24", "current_l1", 0x0C, low_word_first(struct.pack(">i", 5)), "0.005"),
+    ("electricity/carlo_gavazzi_em24", "power_factor", 0x35, struct.pack(">h", -990), "-0.99"),
+    ("electricity/carlo_gavazzi_em24", "frequency", 0x37, struct.pack(">h", 499), "49.9"),
+    # MagFlux: registers 604 to 607 in mm3, the least significant word first.
+    ("water/xylem_magflux", "volume", 604, words(0x1111, 0x2222, 0x3333, 0), str(0x0000333322221111)),
+    ("water/xylem_magflux", "volume_flow", 600, low_word_first(big_float(-0.5)), "-0.5"),
+    *(
+        (f"electricity/sunspec_{model}", quantity, at, data, shown)
+        for model in (201, 202, 203, 204)
+        for quantity, at, data, shown in SUNSPEC_INTEGERS
+        if quantity in MANDATORY[model]
+    ),
+    *(
+        (f"electricity/sunspec_{model + 10}", quantity, at, big_float(float(shown)), shown)
+        for model in (201, 202, 203, 204)
+        for quantity, at, shown in SUNSPEC_FLOATS
+        if quantity in MANDATORY[model] or (model == 202 and quantity in {"current_l1", "current_l2"})
     ),
     ("oil/tuf2000", "volume_flow", 1 - 1, low_word_first(big_float(4.25)), "4.25"),
     ("oil/tuf2000", "temperature_supply", 33 - 1, low_word_first(big_float(61.5)), "61.5"),
