@@ -41,11 +41,6 @@ class Block(NamedTuple):
         """Where it begins: enough to tell the blocks of one device apart."""
         return self.table, self.address
 
-    @property
-    def bridged(self) -> int:
-        """How many of its words belong to no value: they are read because that is shorter than asking twice."""
-        return self.words - sum(1 for _ in _asked(self.spans))
-
     def place_of(self, span: Span) -> slice:
         """Where the bytes of one value stand in the answer to this block."""
         start = 2 * (span.address - self.address)

@@ -51,7 +51,7 @@ def _plan_json(planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
             "table": polled.block.table,
             "address": polled.block.address,
             "words": polled.block.words,
-            "bridged": polled.block.bridged,
+            "bridged": polled.bridged,
             "wire_ms": round(TCP_WIRE.of(polled.block.words) / 1e6, 2),
             "quantities": [split_series(register.series)[2] for register in polled.registers],
         }

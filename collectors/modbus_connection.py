@@ -187,7 +187,7 @@ class Connection(asyncio.BufferedProtocol):
         asked, waiting = next(iter(self._open.items()))
         if not self._manners.echoes:
             return asked, waiting
-        if len(self._open) == 1 and not isinstance(_misfit(waiting, device_address, pdu), LineGarbled):
+        if not isinstance(_misfit(waiting, device_address, pdu), LineGarbled):
             raise self._manners.stranger(transaction, asked)
         raise LineGarbled(f"transaction {transaction} answered where {', '.join(map(str, self._open))} was asked")
 

@@ -36,6 +36,12 @@ class PolledBlock(NamedTuple):
     series: tuple[str, ...]  # of each register
     cuts: tuple[tuple[slice, ...], ...]  # of each register, where its pieces stand in the answer
 
+    @property
+    def bridged(self) -> int:
+        """How many words belong to no series: they are read because that is shorter than asking twice."""
+        pieces = (range(piece.address, piece.end) for register in self.registers for piece in register.pieces)
+        return self.block.words - len({word for piece in pieces for word in piece})
+
 
 def serve(block: Block, registers: Sequence[PolledRegister]) -> PolledBlock:
     """The request with those of `registers` that it brings."""

@@ -49,6 +49,7 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("density", "density", "密度", "density"),
         Quantity("belt_load", "linear_density", "皮带负荷", "belt load"),
         Quantity("belt_speed", "speed", "皮带速度", "belt speed"),
+        Quantity("running", "ratio", "运行状态", "running"),  # 1 = running, 0 = standing still
         Quantity("stock", "mass", "库存", "stock"),
         Quantity("stock_volume", "volume", "库存体积", "stock, by volume"),
     )

@@ -61,7 +61,7 @@ class TroubledLine:
             self.clock.set_by(self.chance.choice(self.steps))
         elif drawn < 0.08:
             raise Broken
-        return WORDS[block.address]
+        return WORDS[block.address][: 2 * block.words]
 
     def close(self) -> None:
         pass

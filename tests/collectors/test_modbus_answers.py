@@ -275,6 +275,7 @@ async def test_a_cancelled_request_leaves_no_answer_for_the_next():
         server.misbehave = None
         held[0][1].write(held[0][0])
         assert await line.read(7, block(50, 2), LONG_S) == truth(7, 50, 2)
+        assert (line.late, server.connections) == (1, 1)
 
 
 async def test_a_cancellation_in_the_moment_of_the_answer_is_not_lost():

@@ -4,10 +4,12 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
-from collectors.modbus_tcp import _STRIDE, ModbusTcpLine
+from collectors.modbus_connection import Connection
+from collectors.modbus_tcp import _STRIDE, ModbusTcpLine, _Turns
 from gateway.errors import LineError, LineGarbled, LineRefused, LineSilent
 from tests.collectors.modbus_examples import EXAMPLES, IDENTIFIED, IDENTIFIED_IN_PARTS
 from tests.collectors.modbus_peer import Server, block, truth
@@ -199,6 +201,25 @@ async def test_who_waits_for_a_turn_is_served_when_the_one_before_is_cancelled()
                 await cancelled
 
 
+async def test_a_place_given_in_the_moment_of_a_cancellation_is_handed_on_and_none_is_made_up():
+    turns = _Turns(1)
+    assert turns.take()
+    waiting = asyncio.create_task(turns.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert not turns.take()  # it is still with the first
+    waiting = asyncio.create_task(turns.wait())
+    await asyncio.sleep(0)
+    turns.go()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert turns.take()
+    assert not turns.take()
+
+
 async def nothing(_request: bytes, _right: bytes, _writer: asyncio.StreamWriter) -> None:
     """No answer."""
 
@@ -214,11 +235,12 @@ async def test_two_silences_in_a_row_close_the_connection_and_one_does_not():
         server.misbehave = None
         assert await line.read(7, block(20, 2), LONG_S) == truth(7, 20, 2)
         assert server.connections == 2
-        server.misbehave = nothing
-        with pytest.raises(LineSilent):
-            await line.read(7, block(20, 2), SHORT_S)
-        server.misbehave = None
-        assert await line.read(7, block(20, 2), LONG_S) == truth(7, 20, 2)
+        for _ in range(3):  # single ones, with answers in between
+            server.misbehave = nothing
+            with pytest.raises(LineSilent):
+                await line.read(7, block(20, 2), SHORT_S)
+            server.misbehave = None
+            assert await line.read(7, block(20, 2), LONG_S) == truth(7, 20, 2)
         assert server.connections == 2
 
 
@@ -370,3 +392,18 @@ def test_on_the_faster_event_loop_it_is_all_the_same(manners: Callable[[], Await
     uvloop = pytest.importorskip("uvloop", reason="the extra [fast] is not installed")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(manners())
+
+
+async def test_the_time_that_connecting_took_is_not_allowed_once_more(monkeypatch: pytest.MonkeyPatch):
+    instants, allowed, ask = iter((100.0, 103.0)), [], Connection.ask
+
+    def noted(self, *question, left_s: float, allowed_s: float):
+        allowed.append((left_s, allowed_s))
+        return ask(self, *question, left_s=left_s, allowed_s=allowed_s)
+
+    monkeypatch.setattr(Connection, "ask", noted)
+    monkeypatch.setattr("collectors.modbus_tcp.time", SimpleNamespace(monotonic=lambda: next(instants)))
+    async with against(Server()) as line:
+        assert await line.read(7, block(20, 2), LONG_S) == truth(7, 20, 2)
+        assert await line.read(7, block(30, 2), LONG_S) == truth(7, 30, 2)
+    assert allowed == [(LONG_S - 3, LONG_S), (LONG_S, LONG_S)]

@@ -46,8 +46,8 @@ def test_a_meter_is_added_with_ten_lines_and_read(tmp_path: Path) -> None:
     assert asked == [("holding", 16, 2), ("holding", 20, 2)]
 
     volume = load_profile("water/lab_wm1", extra_dir=tmp_path / "profiles").registers["volume"]
-    words = bytes.fromhex("FFFF 05F5")  # 0x05F5FFFF = 99 999 999 + 4865, low word first
-    assert decode_words(volume.encoding, volume.register, words) * Decimal("0.01") == Decimal("1000048.63")
+    words = bytes.fromhex("E0FF 05F5")  # 0x05F5E0FF = 99 999 999, low word first
+    assert decode_words(volume.encoding, volume.register, words) * Decimal("0.01") == Decimal("999999.99")
 
 
 def test_every_key_of_the_form_is_explained() -> None:

@@ -21,7 +21,6 @@ MODBUS_PROFILES = [
     "electricity/acrel_adw300",
     "electricity/carlo_gavazzi_em24",
     "electricity/eastron_sdm630",
-    *(f"electricity/sunspec_{model}" for model in (201, 202, 203, 204, 211, 212, 213, 214)),
     "oil/tuf2000",
     "steam/spirax_tva",
     "water/siemens_mag6000",
@@ -45,41 +44,6 @@ def ulp32(value: float) -> float:
     bits = struct.unpack(">I", struct.pack(">f", value))[0]
     return struct.unpack(">f", struct.pack(">I", bits + 1))[0] - value
 
-
-# The offsets of SunSpec's tables, model ID = 0: value, then its power of ten (raw, factor).
-SUNSPEC_INTEGERS = [
-    ("active_energy_import", 46, struct.pack(">Ih", 4294967295, 0), "4294967295"),
-    ("active_energy_export", 38, struct.pack(">Ih", 1, 0), "1"),
-    ("active_power", 18, struct.pack(">hh", -12, 2), "-1200"),
-    ("voltage_l1", 8, struct.pack(">hh", 2301, -1), "230.1"),
-    ("voltage_l2", 9, struct.pack(">hh", 231, 0), "231"),
-    ("voltage_l3", 10, struct.pack(">hh", 22995, -2), "229.95"),
-    ("current_l1", 3, struct.pack(">hh", 1234, -2), "12.34"),
-    ("current_l2", 4, struct.pack(">hh", 1234, -1), "123.4"),
-    ("current_l3", 5, struct.pack(">hh", 1234, 0), "1234"),
-    ("frequency", 16, struct.pack(">hh", 4999, -2), "49.99"),
-]
-SUNSPEC_FLOATS = [
-    ("active_energy_import", 68, "16777216"),
-    ("active_energy_export", 60, "3"),
-    ("active_power", 28, "-1200.5"),
-    ("voltage_l1", 12, "230.25"),
-    ("voltage_l2", 14, "231.5"),
-    ("voltage_l3", 16, "229.75"),
-    ("current_l1", 4, "12.5"),
-    ("current_l2", 6, "13.5"),
-    ("current_l3", 8, "14.5"),
-    ("frequency", 26, "50.125"),
-]
-ALWAYS = {"active_energy_import", "active_energy_export", "active_power", "frequency"}
-VOLTAGES = ("voltage_l1", "voltage_l2", "voltage_l3")
-CURRENTS = ("current_l1", "current_l2", "current_l3")
-MANDATORY = {
-    201: {*ALWAYS, "current_l1"},
-    202: {*ALWAYS, "voltage_l1", "voltage_l2"},
-    203: {*ALWAYS, *VOLTAGES, *CURRENTS},
-    204: {*ALWAYS, *CURRENTS},
-}
 
 # Profile, quantity, first word (0-based), words as the maker's document encodes the value, value shown.
 WORKED = [
@@ -142,18 +106,6 @@ WORKED = [
     # MagFlux: registers 604 to 607 in mm3, the least significant word first.
     ("water/xylem_magflux", "volume", 604, words(0x1111, 0x2222, 0x3333, 0), str(0x0000333322221111)),
     ("water/xylem_magflux", "volume_flow", 600, low_word_first(big_float(-0.5)), "-0.5"),
-    *(
-        (f"electricity/sunspec_{model}", quantity, at, data, shown)
-        for model in (201, 202, 203, 204)
-        for quantity, at, data, shown in SUNSPEC_INTEGERS
-        if quantity in MANDATORY[model]
-    ),
-    *(
-        (f"electricity/sunspec_{model + 10}", quantity, at, big_float(float(shown)), shown)
-        for model in (201, 202, 203, 204)
-        for quantity, at, shown in SUNSPEC_FLOATS
-        if quantity in MANDATORY[model] or (model == 202 and quantity in {"current_l1", "current_l2"})
-    ),
     ("oil/tuf2000", "volume_flow", 1 - 1, low_word_first(big_float(4.25)), "4.25"),
     ("oil/tuf2000", "temperature_supply", 33 - 1, low_word_first(big_float(61.5)), "61.5"),
 ]
@@ -282,3 +234,27 @@ def test_the_readme_lists_the_shipped_profiles_with_their_basis() -> None:
         r"^\| `(\w+/\w+)` \| .* \| ([\w, ]+) \|$", (SHIPPED / "README.md").read_text("utf-8"), re.MULTILINE
     )
     assert dict(rows) == {name: ", ".join(sorted(load_profile(name).basis)) for name in profile_names()}
+
+
+def test_two_bits_of_one_word_are_two_registers(profile_file: Callable[..., Path], tmp_path: Path) -> None:
+    power = 'active_power = { at = 0x000C, as = "float32", unit = "W", kind = "instantaneous", absent = 0x7FC00000 }'
+    bits = [
+        f'{name} = {{ at = 5, as = "bit", bit = {bit}, unit = "1", kind = "instantaneous" }}'
+        for name, bit in (("power_factor", 0), ("frequency", 15))
+    ]
+    bits[1] = bits[1].replace('"1"', '"Hz"')
+    shows = "{ active_energy_import = 123.5, power_factor = 1, frequency = 0 }"
+    words = '5 = "7FFF"'
+    changes = (
+        power,
+        "\n".join(bits),
+        '0x000C = "44BB 8000"',
+        words,
+        "{ active_energy_import = 123.5, active_power = 1500 }",
+    )
+    profile_file(*changes, shows)
+    profile = load_profile("electricity/lab_lm3", extra_dir=tmp_path)
+    assert [profile.registers[name].encoding.bit for name in ("power_factor", "frequency")] == [0, 15]
+    profile_file(*(change.replace("bit = 15", "bit = 0") for change in changes), shows)
+    with pytest.raises(ProfileError, match="word 5, which belongs to 'power_factor'"):
+        load_profile("electricity/lab_lm3", extra_dir=tmp_path)

@@ -129,9 +129,7 @@ def test_the_meter_says_by_which_power_of_ten_a_value_is_scaled(factor: int, vol
 
 
 def test_a_changed_power_is_taken_as_it_comes_and_totals_stay_whole_counts() -> None:
-    assert scaled(1234, 0) == 1234
-    assert scaled(1234, 3) == 1234000
-    assert scaled(1234, 0) == 1234
+    assert [scaled(1234, factor) for factor in (0, 3, 0)] == [1234, 1234000, 1234]
 
 
 @pytest.mark.parametrize(
