@@ -286,7 +286,8 @@ def main(argv: list[str]) -> int:
     if given.json:
         given.results.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found, indent=1)
-        (given.results / f"modbus_client-{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json").write_text(text + "\n", "utf-8")
+        name = f"modbus-client-{given.connections}-{datetime.now(UTC):%Y-%m-%d}.json"
+        (given.results / name).write_text(text + "\n", "utf-8")
         print(text)
     else:
         show(found, by_words)

@@ -31,9 +31,9 @@ class ClockWatch:
     """A Clock that notices its own steps; for one event loop.
 
     `untold` are the events that are not in the journal yet: whoever has journaled the first takes it out. While
-    `broken`, labels up to `newest` [us, UTC] come again. `trusted` ends with a step of more than an hour (who knows which
-    of the two times was wrong?), and comes back with the order. A replayed clock, whose two times move as one, never
-    steps.
+    `broken`, labels up to `newest` [us, UTC] come again. `trusted` ends with a step of more than an hour (who knows
+    which of the two times was wrong?), and comes back with the order. A replayed clock, whose two times move as one,
+    never steps.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -6,6 +6,7 @@ is sent again behind the caller's back and no redirection is followed, which wou
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ class Pool:
             finally:
                 response.close()
         except (HTTPError, OSError) as error:
-            raise SinkBusy(f"{self._server.url} did not answer: {escaped(str(error))}") from error
+            raise SinkBusy(f"{self._server.url} did not answer: {escaped(_why(error))}") from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -124,6 +125,11 @@ class Pool:
             if time.monotonic() > deadline:
                 raise SinkBusy(f"{self._server.url} did not finish its answer within {self._timeout_s:g} s.")
         return body
+
+
+def _why(error: Exception) -> str:
+    """What went wrong on the wire, without the library's own names for its objects."""
+    return re.sub(r"<?[\w.]+Connection\w*(?: object at 0x[0-9a-f]+>|\([^)]*\)): ", "", str(error))
 
 
 class Connection(NamedTuple):

@@ -27,7 +27,7 @@ def told(tmp_path: Path, *options: str) -> dict:
     results = tmp_path / "results"
     size = ["--rounds", "1", "--seconds", "0.02", "--json", "--results", str(results)]
     assert main([*size, *options]) == 0
-    (path,) = results.glob("modbus_client-*.json")
+    (path,) = results.glob("modbus-client-*.json")
     return json.loads(path.read_text())
 
 
