@@ -10,7 +10,7 @@ from gateway.domain.sites import Site
 from gateway.errors import JournalError, JournalStopped, StoreError
 from gateway.journal.retention import apply_retention, months_before
 from gateway.journal.writer import Journal
-from gateway.sinks.delivery_book import DeliveryBook
+from gateway.sinks.delivery_book import FILE, DeliveryBook
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.opening import OpenedStore
 
@@ -46,6 +46,8 @@ def _smallest_cursor(site: Site, store: OpenedStore) -> int:
     """The entry behind which something still waits for the reading store or a sink. Raises StoreError."""
     if not site.sinks:
         return store.cursor()
+    if not (site.data_dir / FILE).exists():
+        return 0  # no sink has been given anything yet
     with DeliveryBook.open(site.data_dir, read_only=True) as book:
         standings = book.standings()
     return min(store.cursor(), *(standings[name].sequence if name in standings else 0 for name in site.sinks))

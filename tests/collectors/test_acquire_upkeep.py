@@ -1,0 +1,61 @@
+"""What leaves by age while the program acquires: nothing that a sink still waits for, nothing by an untrusted clock."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from collectors.acquire_upkeep import retain_daily
+from gateway.clock_watch import ClockWatch
+from gateway.clocks import ReplayClock
+from gateway.config import load_site
+from gateway.domain.readings import Reading
+from gateway.domain.scopes import EVERYTHING
+from gateway.domain.sites import Site
+from gateway.journal.writer import Journal
+from gateway.sinks.drain import drain_once
+from gateway.stores.embedded import EmbeddedStore
+
+# 2026-03-10T08:00:00Z: date -u -d 2026-03-10T08:00:00Z +%s
+START = 1_773_129_600_000_000
+DAY = 86_400_000_000
+SERIES = "works/main/active_energy_import"
+KEEP = '[store]\nkeep_months = 1\n\n[[sink]]\nid = "files"\nkind = "files"\nfolder = "out"\n\n[api]\n'
+
+
+async def one_day(site: Site, *, trusted: bool = True) -> int:
+    """Two readings 100 days apart, one round of upkeep; how many readings the store still holds."""
+    clock = ReplayClock(START)
+    with (
+        Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=clock) as journal,
+        EmbeddedStore.open(site.data_dir / "readings.db") as store,
+    ):
+        for days in (0, 100):
+            journal.append_readings_now("hall", [Reading(SERIES, START + days * DAY, days)])
+        drain_once(site.data_dir / "journal", store)
+        late = ReplayClock(START + 101 * DAY)
+        watch = ClockWatch(late)
+        watch.trusted = trusted
+        upkeep = asyncio.create_task(retain_daily(site, journal, store, watch, late))
+        before = late.now()
+        while late.now() == before:  # the first round has ended when the next day is waited for
+            await asyncio.sleep(0.01)
+        upkeep.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upkeep
+        return store.count(EVERYTHING)
+
+
+async def test_old_readings_leave_the_store_before_any_sink_was_given_anything(
+    site_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await one_day(load_site(site_file("[api]\n", KEEP))) == 1
+    assert caplog.records == []
+
+
+async def test_a_clock_that_is_not_trusted_makes_nothing_old(
+    site_file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await one_day(load_site(site_file("[api]\n", KEEP)), trusted=False) == 2
+    assert "nothing leaves by age today" in caplog.text
