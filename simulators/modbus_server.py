@@ -6,7 +6,7 @@ Source: MODBUS Messaging on TCP/IP Implementation Guide V1.0b; MODBUS Applicatio
 import asyncio
 import struct
 from collections.abc import Mapping
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, cast
 
 from gateway.clocks import Clock
 from simulators.truth import TruthLog
@@ -111,8 +111,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the way back."""
-        if isinstance(transport, asyncio.Transport):
-            self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # of a stream; uvloop's is none of asyncio's classes
         self._connections.add(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
