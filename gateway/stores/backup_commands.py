@@ -19,7 +19,7 @@ from gateway.errors import StoreError
 from gateway.journal.entries import EntryKind
 from gateway.journal.writer import Journal
 from gateway.stores.backup import back_up, check_backup, read_manifest, restore
-from gateway.stores.rebuilding import compact, compare, rebuild
+from gateway.stores.rebuilding import Compared, compact, compare, rebuild
 
 backup_app = typer.Typer(add_completion=False)
 restore_app = typer.Typer(add_completion=False)
@@ -78,11 +78,15 @@ def restore_command(
 
 
 @rebuild_app.command()
-def rebuild_command(site_file: SiteFile, json: AsJson = False) -> None:
+def rebuild_command(
+    site_file: SiteFile,
+    lose: Annotated[bool, typer.Option("--lose", help="go on without what the journal no longer holds")] = False,
+    json: AsJson = False,
+) -> None:
     """Make the reading store of SITE anew from its journal (while `emg run` does not run)."""
     site = _embedded(site_file)
     with _working("rebuilding", quiet=json) as status:
-        made = rebuild(site, status.update)
+        made = rebuild(site, status.update, lose=lose)
     if json:
         print_json(made._asdict())
     else:
@@ -99,19 +103,9 @@ def verify_command(site_file: SiteFile, json: AsJson = False) -> None:
     with _working("verifying", quiet=json) as status:
         found = compare(site, status.update)
     if json:
-        store, journal = found.store._asdict(), found.journal._asdict()
-        print_json({**found._asdict(), "store": store, "journal": journal, "ok": found.ok})
+        print_json({**found._asdict(), "ok": found.ok})
     else:
-        out = console()
-        out.print(f"file: {found.integrity}")
-        out.print(
-            f"store: {found.store.readings:,} readings of {found.store.series} series, entry {found.store.sequence}"
-        )
-        out.print(f"journal: {found.journal.readings:,} readings of {found.journal.series} series")
-        verdict = "every answer is the one that the journal gives."
-        out.print(verdict if found.ok else f"THEY DIFFER: {', '.join(found.differing) or 'latest values or counts'}")
-        if not found.ok:
-            out.print("`emg db rebuild SITE` makes the store anew from the journal.")
+        _print_compared(found)
     if not found.ok:
         raise typer.Exit(FINDINGS)
 
@@ -133,6 +127,21 @@ def _embedded(site_file: Path) -> Site:
     if site.store.kind is not StoreKind.EMBEDDED:
         raise StoreError(f"{site_file}: its readings lie in {site.store.kind.value}; this is for the embedded store")
     return site
+
+
+def _print_compared(found: Compared) -> None:
+    out = console()
+    out.print(f"file: {found.integrity}")
+    out.print(f"{found.readings:,} standing readings of {found.series} series, up to journal entry {found.sequence}")
+    if found.beyond:
+        out.print(f"{found.beyond:,} of them come from entries that the journal no longer holds: not compared")
+    if found.ok:
+        out.print(
+            "Every other answer is the one that the journal gives." if found.beyond else "All as the journal says."
+        )
+    else:
+        out.print(f"NOT AS THE JOURNAL SAYS: {', '.join(found.differing) or 'the file is damaged'}")
+        out.print("`emg db rebuild SITE` makes the store anew from the journal; back the site up first.")
 
 
 @contextmanager

@@ -1,14 +1,20 @@
-"""The reading store made again from the journal, and compared with it: a store is a view, the journal the record."""
+"""The reading store made again from the journal, and compared with it: a store is a view, the journal the record.
 
+A journal may hold less than its store does: what left by age, what a salvage could not save. Such readings are neither
+compared nor thrown away unasked.
+"""
+
+import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.contracts import Touched
+from gateway.contracts import Delivery, StoredReading, Touched
 from gateway.domain.readings import MICROSECONDS
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
@@ -16,9 +22,11 @@ from gateway.errors import StoreError
 from gateway.journal.opening import take_lock
 from gateway.sinks.drain import drain_once
 from gateway.stores.embedded import EmbeddedStore
+from gateway.stores.store_file import claim_writer
 
 NAME = "readings.db"
 _STEP_US = 32 * 86_400 * MICROSECONDS  # of a long series so much is held at a time
+_NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 Progress = Callable[[str], None]
 
 
@@ -29,6 +37,7 @@ class Rebuilt(NamedTuple):
     series: int
     sequence: int
     digest: str  # of every answer that the store gives
+    lost: int  # standing readings of the store before that the journal no longer holds
 
 
 class Compacted(NamedTuple):
@@ -43,25 +52,74 @@ class Compared(NamedTuple):
     """A store beside one made from its journal; `differing` names the series whose answers differ."""
 
     integrity: str  # "ok", or what SQLite found wrong
-    store: Rebuilt
-    journal: Rebuilt
+    sequence: int  # the entry up to which both were looked at
+    series: int
+    readings: int  # standing readings of the store
+    beyond: int  # of them so many come from entries that the journal no longer holds: nothing to compare them with
     differing: list[str]
 
     @property
     def ok(self) -> bool:
         """True if file and answers are in order."""
-        return self.integrity == "ok" and not self.differing and self.store == self.journal
+        return self.integrity == "ok" and not self.differing
 
 
-def rebuild(site: Site, tell: Progress) -> Rebuilt:
+class Source:
+    """A store that is being filled from the journal, and which entries brought it readings."""
+
+    name = "rebuilt"
+
+    def __init__(self, store: EmbeddedStore) -> None:
+        self.store = store
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def cursor(self) -> int:
+        """That of the store."""
+        return self.store.cursor()
+
+    def witness(self) -> bytes:
+        """That of the store."""
+        return self.store.witness()
+
+    def deliver(self, deliveries: Sequence[Delivery]) -> None:
+        """Store the entries and remember those that have readings. Raises StoreError."""
+        self.store.deliver(deliveries)
+        for sequence in (delivery.sequence for delivery in deliveries if delivery.readings):
+            if self._lasts and self._lasts[-1] == sequence - 1:
+                self._lasts[-1] = sequence
+            else:
+                self._firsts.append(sequence)
+                self._lasts.append(sequence)
+
+    def holds(self, reading: StoredReading) -> bool:
+        """True if the journal still holds the entry that proves this reading."""
+        at = bisect_right(self._firsts, reading.sequence) - 1
+        return at >= 0 and reading.sequence <= self._lasts[at]
+
+
+def rebuild(site: Site, tell: Progress, *, lose: bool = False) -> Rebuilt:
     """Make the reading store anew from the journal, while nobody acquires; readers see the old or the new one.
 
-    Raises JournalError when an acquiring process runs or the journal is damaged, StoreError.
+    Readings that only the old store holds are thrown away with `lose` alone. Raises JournalError when an acquiring
+    process runs or the journal is damaged, StoreError.
     """
-    with _nobody_writes(site), _fresh(site, tell, up_to=None) as fresh:
-        made = standing_of(fresh)
-        fresh.close()
-        _put_in_place(_fresh_path(site), site.data_dir / NAME)
+    path = site.data_dir / NAME
+    with _nobody_writes(site), _fresh(site, tell, up_to=None) as source:
+        tell("looking for readings that only the store holds")
+        lost = _only_in(path, source)
+        if lost and not lose:
+            raise StoreError(
+                f"{path}: {lost} of its readings come from entries that the journal no longer holds (they left by age, "
+                "or a salvage could not save them); a store made anew would be without them. Back the site up first; "
+                "`emg db rebuild SITE --lose` then goes on without them."
+            )
+        store = source.store
+        found = digests(store)
+        whole = hashlib.sha256(repr((sorted(found.items()), store.latest(EVERYTHING))).encode())
+        made = Rebuilt(store.count(EVERYTHING), len(found), store.cursor(), whole.hexdigest(), lost)
+        store.close()
+        _put_in_place(_fresh_path(site), path)
     return made
 
 
@@ -70,12 +128,22 @@ def compare(site: Site, tell: Progress) -> Compared:
     path = site.data_dir / NAME
     with EmbeddedStore.open(path, read_only=True) as store:
         tell("checking the file")
-        integrity = _integrity(path)
-        with _fresh(site, tell, up_to=store.cursor()) as fresh:
+        integrity, sequence = _integrity(path), store.cursor()
+        with _fresh(site, tell, up_to=sequence) as source:
             tell("comparing every answer")
-            mine, again = digests(store), digests(fresh)
-            differing = sorted(name for name in mine.keys() | again.keys() if mine.get(name) != again.get(name))
-            return Compared(integrity, standing_of(store), standing_of(fresh), differing)
+            spans = {span.series: span for span in store.touched(EVERYTHING, 0)[1]}
+            oldest = min((span.first for span in spans.values()), default=0)
+            readings = beyond = 0
+            differing = []
+            for again in source.store.touched(EVERYTHING, 0)[1]:
+                span = spans.setdefault(again.series, again)
+                first = span.first if site.store.keep_months else min(span.first, again.first)
+                spans[again.series] = Touched(again.series, first, max(span.last, again.last))
+            for span in sorted(spans.values()):
+                side = _compare_series(store, source, span, oldest if site.store.keep_months else None)
+                readings, beyond = readings + side.readings, beyond + side.beyond
+                differing += [] if side.same else [span.series]
+    return Compared(integrity, sequence, len(spans), readings, beyond, differing)
 
 
 def compact(site: Site, tell: Progress) -> Compacted:
@@ -93,23 +161,52 @@ def compact(site: Site, tell: Progress) -> Compacted:
 
 def digests(store: EmbeddedStore) -> dict[str, str]:
     """For each series a digest over all its standing readings, with quality, reason and sequence."""
-    return {span.series: _digest(store, span) for span in store.touched(EVERYTHING, 0)[1]}
-
-
-def standing_of(store: EmbeddedStore) -> Rebuilt:
-    """What a store holds, as one digest over all answers."""
-    found = digests(store)
-    whole = hashlib.sha256(repr((sorted(found.items()), store.latest(EVERYTHING))).encode())
-    return Rebuilt(store.count(EVERYTHING), len(found), store.cursor(), whole.hexdigest())
-
-
-def _digest(store: EmbeddedStore, span: Touched) -> str:
-    digest = hashlib.sha256()
-    for start in range(span.first, span.last + 1, _STEP_US):
-        end = min(start + _STEP_US, span.last + 1)
-        for reading in store.readings(EVERYTHING, span.series, start, end):
+    found = {}
+    for span in store.touched(EVERYTHING, 0)[1]:
+        digest = hashlib.sha256()
+        for reading in _readings(store, span):
             digest.update(repr(tuple(reading[1:])).encode())
-    return digest.hexdigest()
+        found[span.series] = digest.hexdigest()
+    return found
+
+
+class _Side(NamedTuple):
+    same: bool
+    readings: int
+    beyond: int
+
+
+def _compare_series(store: EmbeddedStore, source: Source, span: Touched, oldest: int | None) -> _Side:
+    """Instant by instant; what only the store can know, and what it let go of by age, is passed over."""
+    same, readings, beyond = True, 0, 0
+    for start in range(span.first, span.last + 1, _STEP_US):
+        part = Touched(span.series, start, min(start + _STEP_US, span.last + 1) - 1)
+        again = {reading.instant: reading for reading in _readings(source.store, part)}
+        for reading in _readings(store, part):
+            readings += 1
+            other = again.pop(reading.instant, None)
+            if not source.holds(reading):
+                beyond += 1
+            elif other != reading:
+                same = False
+        if any(oldest is None or instant >= oldest for instant in again):
+            same = False
+    return _Side(same, readings, beyond)
+
+
+def _only_in(path: Path, source: Source) -> int:
+    """How many standing readings of the old store come from entries that the journal no longer holds."""
+    if not path.is_file():
+        return 0
+    with suppress(StoreError), EmbeddedStore.open(path, read_only=True) as old:
+        spans = old.touched(EVERYTHING, 0)[1]
+        return sum(not source.holds(reading) for span in spans for reading in _readings(old, span))
+    return 0  # it cannot be read: there is nothing to save
+
+
+def _readings(store: EmbeddedStore, span: Touched) -> Iterator[StoredReading]:
+    for start in range(span.first, span.last + 1, _STEP_US):
+        yield from store.readings(EVERYTHING, span.series, start, min(start + _STEP_US, span.last + 1))
 
 
 def _fresh_path(site: Site) -> Path:
@@ -117,16 +214,25 @@ def _fresh_path(site: Site) -> Path:
 
 
 @contextmanager
-def _fresh(site: Site, tell: Progress, *, up_to: int | None) -> Iterator[EmbeddedStore]:
+def _fresh(site: Site, tell: Progress, *, up_to: int | None) -> Iterator[Source]:
+    """A store of its own, filled from the journal and removed afterwards; one at a time. Raises StoreError."""
     path = _fresh_path(site)
-    _remove(path)
+    lock = os.open(path.with_name("rebuilding.lock"), os.O_RDWR | os.O_CREAT, 0o640)
     try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise StoreError(f"{path}: another `emg db rebuild` or `emg db verify` is at work; let it finish") from None
+    try:
+        _remove(path)  # of one that was killed
         with EmbeddedStore.open(path) as store:
+            source = Source(store)
             tell("reading the journal")
-            drain_once(site.data_dir / "journal", store, up_to=up_to)
-            yield store
+            drain_once(site.data_dir / "journal", source, up_to=up_to)
+            yield source
     finally:
         _remove(path)
+        os.close(lock)
 
 
 def _remove(path: Path) -> None:
@@ -146,17 +252,31 @@ def _nobody_writes(site: Site) -> Iterator[None]:
 def _put_in_place(fresh: Path, path: Path) -> None:
     """Copy page by page in one transaction of the old file, so that its readers are never between two files.
 
-    An old file that is no database any more is replaced: then nobody can be reading it.
+    An old file that is no database any more is replaced: then nobody can be reading it. Raises StoreError.
     """
     try:
-        with closing(sqlite3.connect(fresh)) as source, closing(sqlite3.connect(path, timeout=30)) as target:
-            source.backup(target)
-    except sqlite3.DatabaseError:
+        writer = claim_writer(path)
         try:
-            _remove(path)
-            fresh.replace(path)
-        except OSError as error:
-            raise StoreError(f"{path}: the rebuilt store cannot be put in place: {error.strerror}") from error
+            _copy_over(fresh, path)
+        finally:
+            os.close(writer)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: the rebuilt store cannot be put in place: {error}. The old one stands") from error
+
+
+def _copy_over(fresh: Path, path: Path) -> None:
+    try:
+        with (
+            closing(sqlite3.connect(f"{fresh.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(path, timeout=30)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in _NO_DATABASE:
+            raise
+        for ending in ("-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        fresh.replace(path)
 
 
 def _integrity(path: Path) -> str:

@@ -55,7 +55,7 @@ class StoreFile:
         with self._told():
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = _claim(path)
+                self._writer = claim_writer(path)
             try:
                 self._connection = _connect(path, layout, read_only=read_only)
             except BaseException:
@@ -127,10 +127,11 @@ def _absent(path: Path, layout: Layout) -> str:
     return f"{path} does not exist: there are no {layout.holds} yet. `{layout.made_by}` makes it."
 
 
-def _claim(path: Path) -> int:
-    """Hold the right to write this file, as a descriptor; the system gives it back even after a kill.
+def claim_writer(path: Path) -> int:
+    """Hold the right to write this store file, as a descriptor; the system gives it back even after a kill.
 
-    SQLite before 3.51.3 can damage a WAL file that two connections write and checkpoint: only one may.
+    SQLite before 3.51.3 can damage a WAL file that two connections write and checkpoint: only one may. Raises
+    StoreError when another process keeps it longer than 10 s.
     """
     lock = os.open(path.with_name(f"{path.name}.writer"), os.O_RDWR | os.O_CREAT, 0o644)
     give_up = time.monotonic() + WRITER_WAIT_S

@@ -1,6 +1,8 @@
 """Backups of a running site, restored elsewhere; and the reading store made again from the journal."""
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -179,9 +181,10 @@ def test_a_rebuilt_store_gives_the_very_same_answers(
     assert answers(site) == wanted
     assert compare(site, quiet).ok
     assert main(["db", "verify", str(site.file), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["store"]["digest"] == made.digest
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["beyond"], told["series"]) == (True, 0, made.series)
     left = {path.name.removesuffix("-wal").removesuffix("-shm") for path in site.data_dir.iterdir()}
-    assert left == {"journal", "readings.db", "readings.db.writer"}
+    assert left == {"journal", "readings.db", "readings.db.writer", "rebuilding.lock"}
 
 
 def test_compacting_changes_no_answer(site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,6 +215,44 @@ def test_a_store_that_was_changed_or_damaged_is_found_and_made_good(
     else:
         path.unlink()
     assert main(["db", "rebuild", str(site.file)]) == 0
+    assert answers(site) == wanted
+
+
+def test_what_only_the_store_holds_is_not_thrown_away_unasked(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = stored_site(site_file())
+    wanted = answers(site)
+    segment = min((site.data_dir / "journal").glob("*.journal"))
+    data = bytearray(segment.read_bytes())
+    data[data.index(b'"kind":"readings"') - 40] ^= 1  # entry 2, with four readings
+    segment.write_bytes(data)
+    salvaged = site.data_dir / "journal-salvaged"
+    main(["journal", "salvage", str(site.data_dir / "journal"), "--to", str(salvaged)])
+    (site.data_dir / "journal").rename(site.data_dir / "journal-damaged")
+    salvaged.rename(site.data_dir / "journal")
+    capsys.readouterr()
+    assert main(["db", "verify", str(site.file), "--json"]) == 0  # nothing contradicts the journal
+    beyond = json.loads(capsys.readouterr().out)["beyond"]
+    assert beyond == 3  # of the four one only says that something was missing where another was read
+    assert main(["db", "rebuild", str(site.file)]) == 2
+    assert f"{beyond} of its readings come from entries that the journal no longer holds" in capsys.readouterr().err
+    assert answers(site) == wanted
+    assert main(["db", "rebuild", str(site.file), "--lose", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lost"] == beyond
+    assert compare(site, quiet).beyond == 0
+
+
+def test_one_rebuild_at_a_time(site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    site = stored_site(site_file(), count=5)
+    wanted = answers(site)
+    lock = os.open(site.data_dir / "rebuilding.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert main(["db", "verify", str(site.file)]) == 2
+    assert "is at work; let it finish" in capsys.readouterr().err
+    os.close(lock)
+    with open_reading_store(site, read_only=False), pytest.raises(StoreError, match="being written by another process"):
+        rebuild(site, quiet)
     assert answers(site) == wanted
 
 
