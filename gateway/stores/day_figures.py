@@ -9,6 +9,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
+from gateway.stores import sealing
 from gateway.stores.chunks import Head, head_of
 from gateway.stores.hot_rows import DAY, by_instant
 from gateway.stores.hot_table import HotTable
@@ -54,8 +55,8 @@ _TOTALS = """SELECT coalesce(sum(readings), 0), coalesce(sum(instants), 0), coal
     min(first), max(last), min(lowest), max(highest) FROM chunks"""
 _AMONG = """ WHERE series IN (SELECT value FROM json_each(?))
     AND (day, series) NOT IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))"""
-_CUT = """SELECT min(day) FROM (
-    SELECT day FROM chunks WHERE day BETWEEN ? AND ? GROUP BY day, series HAVING count(*) > 1)"""
+# A day that was cut has a chunk of at least that length.
+_CUT = "SELECT min(day) FROM chunks WHERE day BETWEEN ? AND ? AND readings >= ?"
 _SEALED_UP_TO = "SELECT max(last) FROM chunks WHERE day = ? AND series = ?"
 _day_of_series = partial(tuple.__new__, DayOfSeries)  # many thousands at once: faster than the class
 
@@ -71,7 +72,7 @@ def daily(
         allowed = set(visible.values())
         found = [day for day in found if day.series in allowed]
     behind, instead = _fresh(connection, hot, visible, first_day, last_day)
-    cut = connection.execute(_CUT, (first_day, last_day)).fetchone()[0]
+    cut = connection.execute(_CUT, (first_day, last_day, sealing.LONGEST)).fetchone()[0]
     since = min([head.day for head in behind + instead] + ([] if cut is None else [cut]), default=None)
     if since is None:
         return found
