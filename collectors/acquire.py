@@ -33,7 +33,7 @@ from gateway.journal.slots import STARTED
 from gateway.journal.witness import WitnessSender, witness_sender
 from gateway.journal.writer import Journal
 from gateway.sinks.opening import drain_site
-from gateway.stores.opening import OpenedStore, open_reading_store
+from gateway.sinks.reading_store import ReadingStoreSink
 
 REOPEN_FIRST_S, REOPEN_MOST_S = 1, 5
 # What a disk says that may be in order again later, without anybody touching this program.
@@ -47,7 +47,7 @@ async def acquire(site: Site, clock: Clock, stop: asyncio.Event) -> None:
 
     While the disk refuses the journal, intake is refused and the journal is opened anew until it can be written; what
     was not read meanwhile is a recorded gap. Raises (also in groups) JournalError when the journal may not be written
-    at all, ConfigError, ProfileError and StoreError.
+    at all, ConfigError and ProfileError.
     """
     with ExitStack() as outliving:
         acquisition = Acquisition(site, clock, outliving)
@@ -73,8 +73,8 @@ class Acquisition:
         self.schedules = polled_schedules(site)
         self.identity = identity(site)
         self.journal_dir = site.data_dir / "journal"
-        self._outliving = outliving
-        self._store: OpenedStore | None = None
+        self._store = ReadingStoreSink(site, clock)
+        outliving.callback(self._store.close)
         self._witness: WitnessSender | None = None
         if (witness := site.journal.witness) is not None:
             sender = witness_sender(witness, gateway_id=site.gateway_id, data_dir=site.data_dir, clock=clock)
@@ -144,8 +144,6 @@ class Acquisition:
     def _tasks(self, recording: Recording) -> Iterator[Coroutine[object, object, None]]:
         """All that runs side by side."""
         site, journal, every_s = self.site, recording.journal, self.site.journal.checkpoint_every_s
-        if self._store is None:
-            self._store = self._outliving.enter_context(open_reading_store(site, read_only=False))
         yield keep_checking(journal, self.clock, every_s, self._tell_witness)
         yield recording.keep_watching()
         yield recording.keep_noting(every_s)

@@ -11,19 +11,28 @@ from gateway.errors import JournalError, JournalStopped, StoreError
 from gateway.journal.retention import apply_retention, months_before
 from gateway.journal.writer import Journal
 from gateway.sinks.delivery_book import FILE, DeliveryBook
+from gateway.sinks.reading_store import ReadingStoreSink
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.opening import OpenedStore
 
 EVERY_S = 86_400
+LOOK_S = 60  # while the reading store is not open: it knows how far it has got
 log = logging.getLogger("emg.acquire")
 
 
-async def retain_daily(site: Site, journal: Journal, store: OpenedStore, watch: ClockWatch, clock: Clock) -> None:
+async def retain_daily(
+    site: Site, journal: Journal, reading_store: ReadingStoreSink, watch: ClockWatch, clock: Clock
+) -> None:
     """Let leave what the site file says may leave, now and every day, for ever. Raises JournalStopped.
 
-    Not while the clock is not to be trusted: a clock that is set to another year makes nothing old.
+    Not while the clock is not to be trusted: a clock that is set to another year makes nothing old. And not while the
+    reading store is not open: it may still wait for the oldest entry.
     """
     while True:
+        store = reading_store.store
+        if store is None:
+            await clock.sleep_until(clock.now() + LOOK_S * MICROSECONDS)
+            continue
         if watch.trusted:
             await asyncio.to_thread(_retain, site, journal, store, clock.now())
         else:

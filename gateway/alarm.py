@@ -1,4 +1,4 @@
-"""The alarm of the acquiring process: a file of one size that is written in place, so that a full disk takes it too."""
+"""The alarms of the acquiring process: files of one size, written in place, so that a full disk takes them too."""
 
 import json
 import os
@@ -6,19 +6,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-NAME = "acquire.alarm"
+NAME = "acquire.alarm"  # nothing is taken in
+STORE = "store.alarm"  # the journal takes readings in, the reading store does not
 SIZE = 4096
 
 
 class Alarm(NamedTuple):
-    """Why nothing is taken in, and since when [us, UTC]."""
+    """Why something does not go on, and since when [us, UTC]."""
 
     since: int
     why: str
 
 
-def set_alarm(data_dir: Path, alarm: Alarm | None) -> None:
-    """Say that nothing is taken in, or (None) that all is in order.
+def set_alarm(data_dir: Path, alarm: Alarm | None, name: str = NAME) -> None:
+    """Say that it does not go on (by `name`: the intake, or the reading store), or (None) that all is in order.
 
     Called once while the disk has room, it can be said later without any. A disk that refuses even this is told in
     the log alone.
@@ -26,17 +27,17 @@ def set_alarm(data_dir: Path, alarm: Alarm | None) -> None:
     told = {} if alarm is None else {"since": alarm.since, "why": alarm.why[: SIZE // 8]}
     text = json.dumps(told).encode().ljust(SIZE)
     with suppress(OSError):
-        descriptor = os.open(data_dir / NAME, os.O_WRONLY | os.O_CREAT, 0o640)
+        descriptor = os.open(data_dir / name, os.O_WRONLY | os.O_CREAT, 0o640)
         try:
             os.pwrite(descriptor, text, 0)
         finally:
             os.close(descriptor)
 
 
-def alarm_of(data_dir: Path) -> Alarm | None:
+def alarm_of(data_dir: Path, name: str = NAME) -> Alarm | None:
     """What the acquiring process said last; None when all is in order, or it never ran."""
     try:
-        told = json.loads((data_dir / NAME).read_bytes())
+        told = json.loads((data_dir / name).read_bytes())
         return Alarm(int(told["since"]), str(told["why"])) if told else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

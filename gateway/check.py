@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from gateway.authority_files import missing_authorities
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.sites import Line, LineKind, Meter, Site
@@ -49,7 +50,7 @@ def examine(site_file: Path) -> Examination:
         site = load_site(site_file)
     except ConfigError as error:
         return Examination(file=site_file, site=None, problems=error.problems)
-    problems = [*_unused_profiles(site)]
+    problems = [*_unused_profiles(site), *missing_authorities(site)]
     return Examination(file=site_file, site=site, problems=tuple(problems), profiles=site_profiles(site))
 
 

@@ -29,6 +29,7 @@ from gateway.stores.opening import open_reading_store
 
 ORIGIN = "emg correct"
 STRIKE_OUT = "none"
+_VALUE_HELP = 'in the register\'s unit; "none" strikes it out; one below zero comes last, behind "--": ... -- -5'
 app = typer.Typer(add_completion=False)
 SiteFile = Annotated[Path, typer.Argument(metavar="SITE", help="the site file")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON document")]
@@ -39,7 +40,7 @@ def propose_command(
     site_file: SiteFile,
     series: Annotated[str, typer.Argument(metavar="SERIES", help="enterprise/point/quantity")],
     at: Annotated[str, typer.Argument(metavar="INSTANT", help="ISO 8601; plant time where no offset is given")],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help='in the register\'s unit; "none" strikes it out')],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help=_VALUE_HELP)],
     reason: Annotated[str, typer.Option(help="why, in words")],
     author: Annotated[str, typer.Option(help="who proposes it")],
     evidence: Annotated[Path | None, typer.Option(help="a document that shows why; kept by its digest")] = None,
@@ -126,7 +127,12 @@ def _instant(text: str, timezone: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ImportRefused(f"INSTANT: found {text!r}; expected e.g. 2026-10-31T08:00:00+08:00") from error
-    return to_instant(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone)))
+    instant = to_instant(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone)))
+    try:
+        iso(instant, timezone)  # as it will be shown
+    except OverflowError as error:
+        raise ImportRefused(f"INSTANT: found {text!r}; expected one within the years 2 to 9998") from error
+    return instant
 
 
 def _carried(text: str, series: Series) -> int | float | None:
@@ -138,6 +144,8 @@ def _carried(text: str, series: Series) -> int | float | None:
         raise ImportRefused(f'VALUE: found {text!r}; expected a number [{series.register.unit}], or "none"')
     if series.register.kind is RegisterKind.INSTANTANEOUS or series.resolution is None:
         return float(number)
+    if abs(number) >= series.resolution * 2**63:  # more digits than can be divided, too
+        raise ImportRefused(f"VALUE: found {text} {series.register.unit}; expected at most 64 bits of counts")
     counts, rest = divmod(number, series.resolution)
     if rest:
         raise ImportRefused(
@@ -201,7 +209,7 @@ def correction_row(site: Site, one: ProposedCorrection) -> dict[str, Any]:
         "proposal": one.sequence,
         "series": one.correction.series,
         "unit": "" if series is None else series.register.unit,
-        "instants": [iso(instant, site.timezone) for instant in one.correction.instants],
+        "instants": [_when(instant, site.timezone) for instant in one.correction.instants],
         "was": [_shown(value, series) for value in one.was],
         "values": [_shown(value, series) for value in one.correction.values],
         "reason": one.correction.reason,
@@ -219,6 +227,14 @@ def _shown(value: float | None, series: Series | None) -> str | None:
     if isinstance(value, int) and series is not None and series.resolution is not None:
         return str(value * series.resolution)
     return str(value)
+
+
+def _when(instant: int, timezone: str) -> str:
+    """An instant in plant time; as its number where no calendar reaches."""
+    try:
+        return iso(instant, timezone)
+    except (OverflowError, ValueError):
+        return f"{instant} us"
 
 
 def correct_main(argv: list[str]) -> int:

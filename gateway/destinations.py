@@ -26,6 +26,7 @@ from gateway.domain.destinations import (
     WitnessKind,
     WitnessSettings,
 )
+from gateway.errors import ConfigError, Problem
 
 _BROKER = {"host", "port", "version", "username"}
 _SERVER = set(InfluxServerForm.model_fields)
@@ -87,7 +88,12 @@ def secret(name: str) -> str:
     folder = os.environ.get("EMG_SECRETS_DIR")
     if not folder or not (path := Path(folder) / name).is_file():
         return ""
-    return path.read_text("utf-8").strip()
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = "bytes that are no UTF-8" if isinstance(error, UnicodeDecodeError) else f"{error.strerror}"
+        problem = Problem(file=str(path), line=None, key=name, found=why, expected="a secret as one line of text")
+        raise ConfigError([problem]) from error
 
 
 def secret_of_sink(sink_id: str, what: str) -> str:

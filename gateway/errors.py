@@ -12,7 +12,7 @@ GatewayError
 │   ├─ JournalHeld      another program writes it: entries reach it through the inbox
 │   └─ JournalStopped   the disk failed under it; opened anew it goes on from what is on the disk
 └─ StoreError           a reading store or sink failed; nothing is lost, the journal keeps it
-    └─ SinkBusy · SinkDenied
+    └─ SinkBusy · SinkDenied · SinkRefuses
 """
 
 from collections.abc import Sequence
@@ -118,6 +118,10 @@ class SinkBusy(StoreError):
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SinkRefuses(StoreError):
+    """The server refuses so much that it is no matter of single readings. Everything is held, and given again."""
 
 
 class SinkDenied(StoreError):

@@ -1,6 +1,10 @@
 """Handing entries to the journal from a program that is not its writer: through the inbox, with a verdict."""
 
+import os
+import pwd
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +12,14 @@ from gateway.clocks import Clock
 from gateway.domain.sites import Site
 from gateway.errors import ImportRefused, JournalError, JournalHeld
 from gateway.journal.entries import EntryKind
-from gateway.journal.inbox import Verdict, submit, take_in, verdict_of
+from gateway.journal.inbox import submit, take_in, verdict_of
 from gateway.journal.signing import site_key
 from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.opening import open_reading_store
 
 ITEMS_A_FILE = 200  # an inbox file has a largest size
+TRY_S = 0.5  # how long to wait for a verdict before the journal is tried again: it may be free by now
 Item = tuple[EntryKind, Mapping[str, object]]
 
 
@@ -31,44 +36,76 @@ def hand_in(
 ) -> HandedIn:
     """Journal these entries in their order, each file of up to 200 whole or not at all.
 
-    When an acquiring process holds the journal it takes them in; otherwise this process does, signs what it added
-    and fills the reading store. Raises ImportRefused when they are refused, JournalError (also when no verdict came
-    within `wait_s` [s]: the file then waits in the inbox, safe), StoreError.
+    When another process holds the journal it takes them in, be it the acquiring one or a command like this; as soon
+    as nobody holds it this process does, signs what it added and fills the reading store. Raises ImportRefused when
+    they are refused, JournalError (also when no file got a verdict within `wait_s` [s]: they then wait in the inbox,
+    safe), StoreError.
     """
-    directory = site.data_dir / "journal"
+    journal = _open(site, clock)
     try:
-        journal = Journal.open(directory, gateway_id=site.gateway_id, clock=clock, key=site_key(site.data_dir))
-    except JournalHeld as error:
-        verdicts = [_await(path, wait_s, error) for path in _submit(site, items, origin, author, clock)]
-        return _handed_in(verdicts, stored=None)
-    with journal:
-        names = {path.name for path in _submit(site, items, origin, author, clock)}
-        verdicts = [verdict for verdict in take_in(site.data_dir, journal) if verdict.file in names]
-        if verdicts:
+        paths = list(_submit(site, items, origin, author, clock))
+        fewest, until = len(paths), time.monotonic() + wait_s
+        while isinstance(journal, JournalHeld):
+            waiting = [path for path in paths if verdict_of(path, 0) is None]
+            if not waiting:
+                return _handed_in(paths, stored=None)
+            if len(waiting) < fewest:
+                fewest, until = len(waiting), time.monotonic() + wait_s
+            if time.monotonic() >= until:
+                raise _no_verdict(waiting, wait_s, journal)
+            verdict_of(waiting[-1], min(TRY_S, wait_s))
+            journal = _open(site, clock)
+        if take_in(site.data_dir, journal):
             journal.append_checkpoint_now()
+    finally:
+        if isinstance(journal, Journal):
+            journal.close_now()
     with open_reading_store(site, read_only=False) as store:
-        stored = drain_once(directory, store)
-    return _handed_in(verdicts, stored=stored)
+        stored = drain_once(site.data_dir / "journal", store)
+    return _handed_in(paths, stored=stored)
+
+
+def _open(site: Site, clock: Clock) -> Journal | JournalHeld:
+    directory, key = site.data_dir / "journal", site_key(site.data_dir)
+    try:
+        return Journal.open(directory, gateway_id=site.gateway_id, clock=clock, key=key)
+    except JournalHeld as error:
+        return error
 
 
 def _submit(site: Site, items: Sequence[Item], origin: str, author: str, clock: Clock) -> Iterator[Path]:
+    user = _system_user()
     for start in range(0, len(items), ITEMS_A_FILE):
-        yield submit(site.data_dir, items[start : start + ITEMS_A_FILE], origin=origin, author=author, clock=clock)
+        try:
+            some = items[start : start + ITEMS_A_FILE]
+            yield submit(site.data_dir, some, origin=origin, author=author, user=user, clock=clock)
+        except ValueError as error:
+            raise ImportRefused(str(error)) from error
 
 
-def _await(path: Path, wait_s: float, why: JournalError) -> Verdict:
-    verdict = verdict_of(path, wait_s)
-    if verdict is None:
-        raise JournalError(
-            f"{why}\n{path}: no verdict within {wait_s:g} s. Nothing is lost: the file waits in the inbox and is "
-            "taken in as soon as the acquiring process looks there."
-        )
-    return verdict
+def _system_user() -> str:
+    """Who runs this program, as the operating system has it; its number where that has no name."""
+    with suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return str(os.getuid())
 
 
-def _handed_in(verdicts: Sequence[Verdict], *, stored: int | None) -> HandedIn:
-    for verdict in verdicts:
+def _no_verdict(waiting: Sequence[Path], wait_s: float, why: JournalHeld) -> JournalError:
+    return JournalError(
+        f"{why}\n{', '.join(map(str, waiting))}: no verdict within {wait_s:g} s. Nothing is lost: what was handed in "
+        "waits in the inbox and is taken in as soon as that process, or the next one, looks there."
+    )
+
+
+def _handed_in(paths: Sequence[Path], *, stored: int | None) -> HandedIn:
+    verdicts = []
+    for path in paths:
+        verdict = verdict_of(path, 0)
+        if verdict is None:
+            raise JournalError(f"{path}: cannot be taken in now; it stays and waits, and the log says why")
         if not verdict.accepted:
-            raise ImportRefused(f"the inbox refused {verdict.file}: line {verdict.line}: {verdict.reason}")
+            where = verdict.file if verdict.line is None else f"{verdict.file}: line {verdict.line}"
+            raise ImportRefused(f"the inbox refused {where}: {verdict.reason}")
+        verdicts.append(verdict)
     first = min((verdict.first_sequence for verdict in verdicts), default=0)
     return HandedIn(first, max((verdict.last_sequence for verdict in verdicts), default=0), stored)

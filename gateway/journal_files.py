@@ -13,7 +13,7 @@ from gateway.domain.sites import Site
 from gateway.errors import JournalError
 from gateway.journal.retention import Retention, apply_retention, plan_retention
 from gateway.journal.salvage import Salvage, examine, salvage
-from gateway.journal.signing import site_key
+from gateway.journal.signing import load_key, private_file, site_key
 from gateway.journal.writer import Journal
 from gateway.sinks.delivery_book import FILE, DeliveryBook
 from gateway.stores.opening import open_reading_store
@@ -37,13 +37,22 @@ def salvage_journal(
     The journal itself is never changed. Exit code 1 when something is damaged or missing.
     """
     directory = _journal_dir(place)
-    found = examine(directory) if to is None else salvage(directory, to, clock=SystemClock())
+    found = examine(directory) if to is None else _salvage(place, directory, to)
     if as_one_object:
         print_json(_as_object(directory, found, to))
     else:
         typer.echo("\n".join(_lines(directory, found, to)))
     if found.needed or found.broken:
         raise typer.Exit(1)
+
+
+def _salvage(place: Path, directory: Path, to: Path) -> Salvage:
+    """Salvage, the event that names the loss signed with the site's key; a bare folder has none."""
+    if place.suffix != ".toml":
+        return salvage(directory, to, clock=SystemClock())
+    site = load_site(place)
+    key = load_key(site.data_dir) if private_file(site.data_dir).exists() else None
+    return salvage(directory, to, clock=SystemClock(), key=key, gateway_id=site.gateway_id)
 
 
 def _journal_dir(place: Path) -> Path:
@@ -73,6 +82,11 @@ def _lines(directory: Path, found: Salvage, to: Path | None) -> list[str]:
         return [*lines, "There is nothing to salvage."]
     if to is None:
         return [*lines, "`--to NEWDIR` makes a new folder of all that is whole."]
+    if found.key and not found.signed:
+        lines.append(
+            f"unsigned  the journal is signed with key {found.key}, and {to} will not verify: it was made without that "
+            f"key. Name the site file, whose folder holds the key, and another NEWDIR"
+        )
     return [
         *lines,
         f"made      {to}",

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from gateway.alarm import Alarm, alarm_of
+from gateway.alarm import STORE, Alarm, alarm_of
 from gateway.clocks import SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
@@ -17,6 +17,7 @@ from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS, split_series
 from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import LineKind, MeteringPoint, Site
+from gateway.errors import StoreError
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import SlotCount, account_slots
 from gateway.journal.witness import witness_state
@@ -84,6 +85,27 @@ def journal_age(site: Site, *, now: int) -> JournalAge:
     return JournalAge(sequence, age_s, free, silent, alarm_of(site.data_dir))
 
 
+class Stored(NamedTuple):
+    """What the reading store tells: how far it is, its points, and ("" = none) why it cannot tell or does not go on."""
+
+    sequence: int
+    ages: list[PointAge]
+    error: str
+
+
+def stored_so_far(site: Site, journal: JournalAge, *, now: int) -> Stored:
+    """How the reading store stands. Raises StoreError when it cannot be read and nothing was journaled either."""
+    alarm = alarm_of(site.data_dir, STORE)
+    said = "" if alarm is None else alarm.why
+    try:
+        with open_reading_store(site, read_only=True) as store:
+            return Stored(store.cursor(), point_ages(site, store, EVERYTHING, now=now), said)
+    except StoreError as error:
+        if not journal.sequence:
+            raise
+        return Stored(0, [], said or str(error))
+
+
 @app.command()
 def status_command(
     site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file")],
@@ -92,9 +114,10 @@ def status_command(
 ) -> None:
     """Show how old the newest durable reading of every point is; exit 1 when one is late, or the journal silent."""
     site = load_site(site_file)
-    store = open_reading_store(site, read_only=True)
     now = SystemClock().now()
-    ages, journal, stored = point_ages(site, store, EVERYTHING, now=now), journal_age(site, now=now), store.cursor()
+    journal = journal_age(site, now=now)
+    store = stored_so_far(site, journal, now=now)
+    ages = store.ages
     witness = witness_state(site.data_dir) if site.journal.witness else None
     counts = account_slots(entries(site.data_dir / "journal")) if slots else {}
     if json:
@@ -103,20 +126,21 @@ def status_command(
             "journal_age_s": journal.age_s,
             "journal_silent": journal.silent,
         }
-        told |= {"alarm": None if journal.alarm is None else journal.alarm.why}
+        told |= {"alarm": None if journal.alarm is None else journal.alarm.why, "store_error": store.error}
         told |= {"witness": None if witness is None else witness._asdict()}
-        told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": stored}
+        told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": store.sequence}
         told |= {"points": [_as_json(age) for age in ages]}
         told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
         print_json(told)
     else:
-        _print(site, ages, journal, stored)
+        _print(site, store, journal)
         if witness is not None:
             console().print(f"Witness: knows entry {witness.sent_sequence}. {witness.error}".rstrip(), markup=False)
         if slots:
             _print_slots(counts)
     if (
         journal.alarm
+        or store.error
         or journal.silent
         or any(age.late for age in ages)
         or not all(count.exact for count in counts.values())
@@ -129,23 +153,27 @@ def _as_json(age: PointAge) -> dict[str, object]:
     return {"point": age.point.id, "line": age.line, "newest": at, "age_s": age.age_s, "late": age.late}
 
 
-def _print(site: Site, ages: list[PointAge], journal: JournalAge, stored: int) -> None:
+def _print(site: Site, store: Stored, journal: JournalAge) -> None:
     table = Table("point", "name", "line", f"newest durable reading ({site.timezone})", "state")
     table.add_column("age \\[s]", justify="right")
-    for age in ages:
+    for age in store.ages:
         at = "—" if age.instant is None else iso(age.instant, site.timezone)
         seconds = "—" if age.age_s is None else f"{age.age_s:,.0f}"
         state = {True: "late", False: "in order", None: "no period promised"}[age.late]
         table.add_row(age.point.id, age.point.name_en, age.line, at, state, seconds)
     out = console()
     out.print(table)
-    late = sum(age.late is True for age in ages)
-    behind = "" if stored == journal.sequence else f" (store is {journal.sequence - stored} entries behind)"
-    out.print(f"{len(ages)} points, {late} late; journal at entry {journal.sequence}{behind}.")
+    late = sum(age.late is True for age in store.ages)
+    entries_behind = journal.sequence - store.sequence
+    behind = f" (store is {entries_behind} entries behind)" if entries_behind else ""
+    out.print(f"{len(store.ages)} points, {late} late; journal at entry {journal.sequence}{behind}.")
     old = "nothing in it" if journal.age_s is None else f"its newest entry is {journal.age_s:,.0f} s old"
     if journal.alarm is not None:
         since = iso(journal.alarm.since, site.timezone)
         out.print(f"ALARM since {since}: nothing is taken in. {journal.alarm.why}", style="bold red", markup=False)
+    if store.error:
+        said = f"ALARM: the reading store is not there; the journal keeps every reading meanwhile. {store.error}"
+        out.print(said, style="bold red", markup=False)
     silent = "NOT BEING WRITTEN, " if journal.silent else ""
     out.print(f"Journal: {silent}{old}; {journal.free_bytes / 1e9:,.1f} GB free beside it.")
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, Protocol
 from gateway.clocks import Clock
 from gateway.domain.readings import MICROSECONDS
 from gateway.errors import JournalError
-from gateway.journal.entries import canonical_json
+from gateway.journal.chain import Draft
+from gateway.journal.entries import EntryKind, canonical_json, encode_payload
 from gateway.journal.signing import SigningKey
 
 
@@ -45,6 +46,18 @@ def make_checkpoint(key: SigningKey, *, gateway: str, sequence: int, digest: byt
 def checkpoint_body(checkpoint: Checkpoint) -> dict[str, Any]:
     """The checkpoint as the body of an entry, which carries `at` itself."""
     return {name: value for name, value in checkpoint._asdict().items() if name != "at"}
+
+
+def checkpoint_draft(key: SigningKey, gateway: str, stamp: dict[str, Any]) -> tuple[Draft, list[Checkpoint]]:
+    """The draft of a checkpoint, and where it stands once the draft has its place."""
+    made: list[Checkpoint] = []
+
+    def sign(sequence: int, previous: bytes) -> bytes:
+        stated = {"sequence": sequence - 1, "digest": previous, "at": stamp["at"]}
+        made.append(make_checkpoint(key, gateway=gateway, **stated))
+        return encode_payload(EntryKind.CHECKPOINT, body=checkpoint_body(made[0]), **stamp)
+
+    return Draft(stamp["at"], sign), made
 
 
 def checkpoint_line(checkpoint: Checkpoint) -> bytes:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gateway.domain.readings import Quality, Reading, split_series
+from gateway.domain.readings import Quality, Reading
+from gateway.journal.reading_columns import check_names
 
 PROPOSED, APPROVED, REJECTED = "proposed", "approved", "rejected"
 MOST = 100_000  # readings in one correction
@@ -83,7 +84,7 @@ def check_form(body: Mapping[str, Any]) -> None:
         raise ValueError(f"correction: the keys {', '.join(sorted(given))} are missing or unknown")
     if not isinstance(body["reason"], str) or (state != APPROVED and not body["reason"].strip()):
         raise ValueError("reason: found nothing; expected why, in words")
-    split_series(str(body["series"]))
+    check_names([body["series"]])
     instants, values = body["instant"], body["value"]
     _check_columns(instants, values)
     if state == PROPOSED:
@@ -131,3 +132,5 @@ def _check_evidence(evidence: object) -> None:
         raise ValueError(f"evidence: expected nothing, or {', '.join(Evidence._fields)}")
     if not isinstance(evidence["file"], str) or not _SHA256.fullmatch(str(evidence["sha256"])):
         raise ValueError("evidence: expected a file name and a SHA-256 in hex")
+    if type(evidence["bytes"]) is not int or evidence["bytes"] < 0:
+        raise ValueError(f"evidence: found size {evidence['bytes']!r:.80}; expected how many bytes it has")

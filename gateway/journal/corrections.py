@@ -1,7 +1,7 @@
 """Corrections in the journal: who proposed what and why, who decided it, and what may be decided at all."""
 
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from gateway.journal.correction_bodies import (
     correction_of,
 )
 from gateway.journal.entries import Entry, EntryKind
-from gateway.journal.reader import entries_between, entries_of
+from gateway.journal.reader import entries_of
+from gateway.journal.segments import segments
 
 
 class Decision(NamedTuple):
@@ -49,27 +50,46 @@ def corrections(directory: Path) -> list[ProposedCorrection]:
     return list(found.values())
 
 
-def check_decision(directory: Path, body: Mapping[str, Any], approver: str) -> None:
-    """Raise ValueError unless this decision may be journaled.
+class Proposal(NamedTuple):
+    """The entry of a proposal, and that of the decision on it; None while it is open."""
+
+    entry: Entry
+    decided: Entry | None
+
+
+def proposals(directory: Path, numbers: Collection[int]) -> dict[int, Proposal]:
+    """Those of these entries that are proposals, by their sequence numbers, in one pass. Raises JournalError."""
+    found: dict[int, Proposal] = {}
+    kept = segments(directory)
+    first = min(numbers, default=0)
+    after = first - 1 if kept and first > kept[0].first else 0  # what was retired is no proposal any more
+    for entry in _entries(directory, after=after) if numbers else ():
+        if entry.body["correction"] == PROPOSED:
+            if entry.sequence in numbers:
+                found[entry.sequence] = Proposal(entry, None)
+        elif (one := found.get(entry.body["proposal"])) is not None and one.decided is None:
+            found[one.entry.sequence] = one._replace(decided=entry)
+    return found
+
+
+def check_decision(found: Mapping[int, Proposal], body: Mapping[str, Any], approver: str) -> None:
+    """Raise ValueError unless this decision may be journaled; `found` holds the proposal that it names, if it is one.
 
     It answers a proposal of this journal in its very words, nobody decided that before, and whoever proposed it
     does not approve it.
     """
     sequence = body["proposal"]
-    entry = next(entries_between(directory, sequence, sequence), None)
-    if entry is None or entry.kind is not EntryKind.CORRECTION or entry.body["correction"] != PROPOSED:
+    if (proposal := found.get(sequence)) is None:
         raise ValueError(f"proposal: entry {sequence} of the journal is no proposal of a correction")
-    if any(entry.body[key] != body[key] for key in ("instant", "series", "value")):
+    if any(proposal.entry.body[key] != body[key] for key in ("instant", "series", "value")):
         raise ValueError(f"the decision does not repeat what entry {sequence} proposes")
-    author = author_of(entry)
-    if body["correction"] == APPROVED and same_person(author, approver):
+    if body["correction"] == APPROVED and same_person(author_of(proposal.entry), approver):
         raise ValueError(f"approver: found {approver!r}, who made the proposal; expected another person")
-    for later in _entries(directory, after=sequence):
-        if later.body.get("proposal") == sequence:
-            raise ValueError(
-                f"proposal: entry {sequence} was {later.body['correction']} in entry {later.sequence} "
-                f"by {author_of(later)!r}; a new proposal may follow"
-            )
+    if (decided := proposal.decided) is not None:
+        raise ValueError(
+            f"proposal: entry {sequence} was {decided.body['correction']} in entry {decided.sequence} "
+            f"by {author_of(decided)!r}; a new proposal may follow"
+        )
 
 
 def same_person(one: str, other: str) -> bool:

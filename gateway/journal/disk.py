@@ -1,8 +1,10 @@
 """Writing so that it survives a power cut: whole files, folders and moves that are on disk when the call returns."""
 
+import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +38,7 @@ def make_directory(directory: Path) -> None:
 def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     """Put `data` at `path` in one step: a reader sees the old file or the new one, never a part. Raises OSError."""
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = _create(partial, mode)
     try:
         write_all(descriptor, data)
         os.fsync(descriptor)
@@ -44,6 +46,18 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
         os.close(descriptor)
     partial.replace(path)
     sync_directory(path.parent)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a plain file, `most` + 1 of them if it is larger. Raises OSError, also for a link, pipe or folder.
+
+    Of what somebody else put there: no link is followed, no pipe waited for, and nothing but this one file is read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        return file.read(most + 1)
 
 
 def copy_file(path: Path, target: Path) -> None:
@@ -65,6 +79,16 @@ def remove_file(path: Path) -> None:
     """Remove a file durably; no harm when it is gone already. Raises OSError."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
+
+
+def _create(path: Path, mode: int) -> int:
+    """The descriptor of a new file. What lies at its name was left by a kill, or put there to be written through."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        return os.open(path, flags, mode)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from gateway.errors import JournalError
 from gateway.journal.correction_bodies import corrected_readings
 from gateway.journal.reading_bytes import encode_body
 from gateway.journal.reading_columns import body_of, columns_in, columns_of, readings_of_columns
-from gateway.journal.segments import MAX_PAYLOAD, Frame
+from gateway.journal.segments import MAX_PAYLOAD, Frame, pruned_digest
 
 
 class EntryKind(StrEnum):
@@ -89,11 +89,11 @@ def decode_entry(frame: Frame) -> Entry:
         value = orjson.loads(frame.payload)
         kind, body = EntryKind(value["kind"]), value["body"]
         at, monotonic_ns, boot = value["at"], value["monotonic_ns"], value["boot"]
-        # What was pruned keeps the hash that it had: the chain goes on through it.
-        digest = bytes.fromhex(body["hash"]) if kind is EntryKind.PRUNED else frame.hash
+        if (kind is EntryKind.PRUNED) != (pruned_digest(frame.payload) is not None):
+            raise ValueError("the stand-in of a pruned entry has another form")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise JournalError(f"entry {frame.sequence} has a payload of another kind: {error!r}") from error
-    return Entry(frame.sequence, kind, at, monotonic_ns, boot, body, frame.previous, digest)
+    return Entry(frame.sequence, kind, at, monotonic_ns, boot, body, frame.previous, frame.hash)
 
 
 def readings_body(

@@ -1,15 +1,15 @@
 """The account of a damaged journal: what is there, what is missing, and which event says so already."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from gateway.journal.absences import PRUNED, RETIRED, SALVAGED, lost_in
 from gateway.journal.entries import EntryKind, decode_entry
-from gateway.journal.segments import GENESIS, Frame, pruned_hash
+from gateway.journal.segments import GENESIS, Frame, pruned_digest
 
 Ranges = list[tuple[int, int]]
-_MARKS = [f'"event":"{name}"'.encode() for name in (SALVAGED, PRUNED, RETIRED)]
+_KEY_EVENTS = ("key_created", "key_rotated")
+_EVENTS = (SALVAGED, PRUNED, RETIRED, "journal_created", *_KEY_EVENTS)
+_MARKS = [b'"kind":"checkpoint"', *(f'"event":"{name}"'.encode() for name in _EVENTS)]
 
 
 class Account:
@@ -23,7 +23,9 @@ class Account:
         self._said_lost: Ranges = []
         self._said_pruned: Ranges = []
         self._retired: list[int] = []  # last sequence number that left, by event
-        self._pruned: list[tuple[int, bytes]] = []  # (sequence, stated hash)
+        self._pruned: list[int] = []
+        self.key = ""  # id of the key that the newest checkpoint or change of keys names
+        self.gateway = ""
 
     @property
     def newest(self) -> int:
@@ -37,8 +39,8 @@ class Account:
             self._missing.append((expected, frame.sequence - 1))
         elif frame.previous != previous:
             self.broken.append(frame.sequence)
-        if (digest := pruned_hash(frame.payload)) is not None:
-            self._pruned.append((frame.sequence, digest))
+        if pruned_digest(frame.payload) is not None:
+            self._pruned.append(frame.sequence)
         if any(mark in frame.payload for mark in _MARKS):
             self._note(frame)
         self.entries += 1
@@ -54,23 +56,22 @@ class Account:
         retired = [(1, last) for last in self._retired if begin == 1 and last <= end]
         return _without(self._missing, [*self._said_lost, *retired])
 
-    def unnamed_stand_ins(self) -> dict[str, Any] | None:
-        """The body of an event for stand-ins of pruned entries whose own event is lost; None if there are none."""
-        found = [(number, digest) for number, digest in self._pruned if not _in(self._said_pruned, number)]
-        if not found:
-            return None
-        digest = hashlib.sha256(b"".join(digest for _, digest in found)).hexdigest()
-        ranges = runs(number for number, _ in found)
-        return {"event": PRUNED, "ranges": ranges, "entries": len(found), "digest": digest}
+    def unnamed_stand_ins(self) -> list[int]:
+        """The stand-ins of pruned entries whose own event is lost."""
+        return [number for number in self._pruned if not _in(self._said_pruned, number)]
 
     def _note(self, frame: Frame) -> None:
         entry = decode_entry(frame)
         event = entry.body.get("event") if entry.kind is EntryKind.EVENT else None
+        if entry.kind is EntryKind.CHECKPOINT or event in _KEY_EVENTS:
+            self.key = str(entry.body["key"])
+        if entry.kind is EntryKind.CHECKPOINT or event == "journal_created":
+            self.gateway = str(entry.body["gateway"])
         if event == SALVAGED:
             self._said_lost += [pair for pair in lost_in(entry) if pair[1] < frame.sequence]
         elif event == PRUNED:
-            self._said_pruned += [(first, last) for first, last in entry.body["ranges"]]
-        elif event == RETIRED:
+            self._said_pruned += [(first, last) for first, last in entry.body["ranges"] if last < frame.sequence]
+        elif event == RETIRED and entry.body["last"] < frame.sequence:
             self._retired.append(int(entry.body["last"]))
 
 

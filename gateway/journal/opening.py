@@ -93,8 +93,10 @@ def _mentions_a_key(file: SegmentFile) -> bool:
 
 
 def _key_named_in(entry: Entry) -> str | None:
+    if "inbox" in entry.body:  # whatever it says there, nobody but the journal names a key
+        return None
     tells = entry.kind is EntryKind.CHECKPOINT or entry.body.get("event") in {"key_created", "key_rotated"}
-    return str(entry.body["key"]) if tells and "inbox" not in entry.body else None
+    return str(entry.body["key"]) if tells else None
 
 
 def refuse_other_key(directory: Path, key: str) -> bool:

@@ -22,7 +22,8 @@ _IMPORTED = b'"import":{'  # from which file a reading was imported stays known,
 class Pruned(NamedTuple):
     """What of a segment may be pruned, or was: how much, where, and SHA-256 in hex over the frames as they then stand.
 
-    Over all of each frame but length and checksum: a pruned entry's own hash no longer binds the entry before it.
+    Over all of each frame but length and checksum: the chain binds the payload that left, not the time and the number
+    of readings that its stand-in tells.
     """
 
     file: str
@@ -81,7 +82,7 @@ def _stand_in(frame: Frame) -> Frame:
         at=entry.at,
         monotonic_ns=entry.monotonic_ns,
         boot=entry.boot,
-        body={"hash": frame.hash.hex(), "readings": len(entry.body["of"])},
+        body={"payload": hashlib.sha256(frame.payload).hexdigest(), "readings": len(entry.body["of"])},
     )
     return frame._replace(payload=payload) if len(payload) < len(frame.payload) else frame
 

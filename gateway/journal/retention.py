@@ -61,7 +61,7 @@ def apply_retention(journal: Journal, settings: JournalSettings, *, keep_from: i
         retired, pruned = _candidates(directory, settings, keep_from=keep_from, now=now)
         gone = [_whole(one, last) for one, last in retired]
         if retired:
-            journal.append_all_now([(EntryKind.EVENT, body) for body in _farewells(directory, retired)])
+            journal.append_permits_now(_farewells(directory, retired))
         for one, _ in retired:
             remove_file(one.path)
         done = [_prune(journal, one, last.sequence) for one, last in pruned]
@@ -138,7 +138,7 @@ def _prune(journal: Journal, segment: Segment, last: int) -> Pruned:
     found = look(segment)
     if found.entries:
         told = {"entries": found.entries, "ranges": found.ranges, "readings": found.readings, "digest": found.digest}
-        journal.append_now(EntryKind.EVENT, {"event": PRUNED, **told})
+        journal.append_permits_now([{"event": PRUNED, **told}])
         prune(segment)
     write_file(journal.directory / STATE_NAME, json.dumps({"pruned_through": last}).encode())
     return found

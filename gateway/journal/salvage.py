@@ -4,18 +4,21 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.clocks import Clock
 from gateway.errors import JournalError
-from gateway.journal.absences import SALVAGED
+from gateway.journal.absences import PRUNED, SALVAGED
 from gateway.journal.disk import copy_file, make_directory, sync_directory, write_file
 from gateway.journal.entries import EntryKind, encode_payload
 from gateway.journal.frame_search import Searched, search_file
-from gateway.journal.losses import Account, Ranges
+from gateway.journal.losses import Account, Ranges, runs
 from gateway.journal.opening import LOCK_NAME, boot_id
+from gateway.journal.permits import signed_permit
+from gateway.journal.segment_files import frames, open_segment
 from gateway.journal.segments import (
     COMPRESSED,
     GENESIS,
@@ -24,10 +27,12 @@ from gateway.journal.segments import (
     Segment,
     Tail,
     encode_frame,
+    entry_hash,
     judge_tail,
     segment_name,
     segments,
 )
+from gateway.journal.signing import SigningKey
 
 DAMAGED = "damaged"  # folder of the files that were not whole, as they were found
 
@@ -50,6 +55,8 @@ class Salvage(NamedTuple):
     damaged: list[DamagedFile]
     torn_bytes: int  # of an entry at the very end that was begun and never acknowledged
     broken: list[int]  # entries that do not carry the hash of the one before: not damage, but a changed journal
+    key: str  # id of the key that signs it; empty when none does
+    signed: bool = False  # the event that names the loss was signed with it
 
     @property
     def needed(self) -> bool:
@@ -90,25 +97,39 @@ def examine(directory: Path) -> Salvage:
     return _walk(directory, None)[0]
 
 
-def salvage(directory: Path, target: Path, *, clock: Clock) -> Salvage:
+def salvage(
+    directory: Path, target: Path, *, clock: Clock, key: SigningKey | None = None, gateway_id: str = ""
+) -> Salvage:
     """Make the new folder `target` of what is whole in `directory`, which is never changed; what was found.
 
     Whole files are copied, damaged ones written again without what is lost, and the event `salvaged` stands at the
     end, so that a writer can go on. A journal without damage gives no folder. `target` is there whole or not at all.
-    Raises JournalError when a writer is at work in `directory`, when `target` exists, or when the disk fails.
+    A journal that is signed verifies afterwards only if its `key` signs that event; `gateway_id` says whose it is where
+    what is left does not. Raises JournalError when a writer
+    is at work in `directory`, when `key` is not the journal's, when `target` exists, or when the disk fails.
     """
     if target.exists():
         raise JournalError(f"{target}: exists already; a salvage makes a new folder")
-    _refuse_writer(directory)
+    with _no_writer(directory):
+        return _make(directory, target, clock, key, gateway_id)
+
+
+def _make(directory: Path, target: Path, clock: Clock, key: SigningKey | None, gateway_id: str) -> Salvage:
     partial = target.absolute().with_name(f".{target.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of a salvage that was interrupted
         make_directory(partial / DAMAGED)
         found, account = _walk(directory, partial)
-        if not found.needed:
+        other = key is not None and account.key not in {"", key.id}
+        if other or not found.needed:
             shutil.rmtree(partial)
+        if other:
+            raise JournalError(f"{directory}: is signed with key {account.key}; expected the key that was given")
+        if not found.needed:
             return found
-        _tell(partial, found, account, clock)
+        account.gateway = account.gateway or gateway_id
+        found = found._replace(signed=key is not None and account.key != "")
+        _tell(partial, found, account, clock, key)
         for path in directory.glob("*.torn"):
             copy_file(path, partial / path.name)
         sync_directory(partial / DAMAGED)
@@ -125,14 +146,22 @@ def _digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_writer(directory: Path) -> None:
+@contextmanager
+def _no_writer(directory: Path) -> Iterator[None]:
+    """Keep writers out, all the while: what one adds behind what was looked at would be in no salvage.
+
+    A copy that has no lock file has no writer either; there none is made, for nothing is written in `directory`.
+    """
     if not (directory / LOCK_NAME).exists():
+        yield
         return
     lock = os.open(directory / LOCK_NAME, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise JournalError(f"{directory}: a writer is at work here; stop the gateway first") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(f"{directory}: a writer is at work here; stop the gateway first") from None
+        yield
     finally:
         os.close(lock)
 
@@ -158,7 +187,7 @@ def _walk(directory: Path, folder: Path | None) -> tuple[Salvage, Account]:
                 part.put_into(folder)
         except OSError as error:
             raise JournalError(f"{segment.path}: cannot be salvaged: {error.strerror}") from error
-    found = Salvage(account.entries, account.newest, account.lost(), damaged, torn_bytes, account.broken)
+    found = Salvage(account.entries, account.newest, account.lost(), damaged, torn_bytes, account.broken, account.key)
     return found, account
 
 
@@ -186,15 +215,30 @@ def _account_for_the_end(part: _Part, segment: Segment, account: Account) -> int
     return 0
 
 
-def _tell(folder: Path, found: Salvage, account: Account, clock: Clock) -> None:
+def _tell(folder: Path, found: Salvage, account: Account, clock: Clock, key: SigningKey | None) -> None:
     """Write the event `salvaged`, in a segment of its own, under a number that was never given."""
     stamp: dict[str, Any] = {"at": clock.now(), "monotonic_ns": clock.monotonic_ns(), "boot": boot_id()}
     damaged = [{"file": file.file, "bytes": file.bytes, "sha256": file.sha256} for file in found.damaged]
-    told = {"event": SALVAGED, "lost": found.lost, "frames": found.entries, "damaged": damaged}
-    bodies: list[Mapping[str, Any]] = [told, *filter(None, [account.unnamed_stand_ins()])]
+    bodies: list[Mapping[str, Any]] = [
+        {"event": SALVAGED, "lost": found.lost, "frames": found.entries, "damaged": damaged}
+    ]
+    if unnamed := account.unnamed_stand_ins():
+        bodies.append(_pruning(folder, unnamed))
     sequence, previous, written = found.newest + 1, account.last.hash if account.last else GENESIS, MAGIC
-    for number, body in enumerate(bodies):
-        frame = encode_frame(sequence + number, previous, encode_payload(EntryKind.EVENT, body=body, **stamp))
-        written += frame
-        previous = hashlib.sha256(frame[8:]).digest()
+    for number, told in enumerate(bodies, sequence):
+        body = signed_permit(key, account.gateway, number, told) if key is not None and found.signed else told
+        payload = encode_payload(EntryKind.EVENT, body=body, **stamp)
+        written += encode_frame(number, previous, payload)
+        previous = entry_hash(number, previous, payload)
     write_file(folder / segment_name(sequence), written)
+
+
+def _pruning(folder: Path, numbers: list[int]) -> dict[str, Any]:
+    """The body of an event for stand-ins of pruned entries whose own event is lost."""
+    digest, wanted = hashlib.sha256(), set(numbers)
+    for segment in segments(folder):
+        with open_segment(segment.path) as file:
+            for frame in frames(file):
+                if frame.sequence in wanted:
+                    digest.update(frame.sequence.to_bytes(8, "big") + frame.previous + frame.payload)
+    return {"event": PRUNED, "ranges": runs(numbers), "entries": len(numbers), "digest": digest.hexdigest()}

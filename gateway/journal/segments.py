@@ -25,7 +25,7 @@ _CRC_FROM = 8  # the checksum covers the frame from its sequence number on
 # Every payload begins so (its keys are sorted), and JSON holds no zero byte: a frame is found by either mark.
 PAYLOAD_START = b'{"at":'
 _PRUNED = re.compile(
-    rb'\{"at":-?\d+,"body":\{"hash":"([0-9a-f]{64})","readings":\d+\},'
+    rb'\{"at":-?\d+,"body":\{"payload":"([0-9a-f]{64})","readings":\d+\},'
     rb'"boot":"(?:[^"\\]|\\.)*","kind":"pruned","monotonic_ns":-?\d+\}\Z'
 )
 
@@ -52,8 +52,8 @@ class Frame(NamedTuple):
 
     @property
     def hash(self) -> bytes:
-        """The entry's hash, which the next entry carries as its previous hash; a pruned one states its own."""
-        return pruned_hash(self.payload) or entry_hash(self.sequence, self.previous, self.payload)
+        """The entry's hash, which the next entry carries as its previous hash."""
+        return entry_hash(self.sequence, self.previous, self.payload)
 
 
 class Tail(Enum):
@@ -66,12 +66,13 @@ class Tail(Enum):
 
 
 def entry_hash(sequence: int, previous: bytes, payload: bytes) -> bytes:
-    """SHA-256 over sequence number (8 bytes, big-endian), previous hash and payload."""
-    return hashlib.sha256(_SEQUENCE.pack(sequence) + previous + payload).digest()
+    """SHA-256 over sequence number (8 bytes, big-endian), previous hash, and SHA-256 of the payload that was written."""
+    told = pruned_digest(payload) or hashlib.sha256(payload).digest()
+    return hashlib.sha256(_SEQUENCE.pack(sequence) + previous + told).digest()
 
 
-def pruned_hash(payload: bytes) -> bytes | None:
-    """The hash that the payload of a pruned entry states; None for any other payload."""
+def pruned_digest(payload: bytes) -> bytes | None:
+    """SHA-256 of the payload that was there, as the stand-in of a pruned entry states it; None for any other payload."""
     pruned = _PRUNED.match(payload)
     return bytes.fromhex(pruned[1].decode()) if pruned else None
 

@@ -2,12 +2,9 @@
 
     python verify.py DIR [--key PUB]... [--witness FILE] [--signatures last|all] [--json]
 
-DIR is the journal's folder, the data folder that holds it, or a site file. Nothing of the product is imported: the
-format is README.md's, read a second time. Every entry binds all before it, so the newest good signature of a key covers
-all that it ever signed: `last` checks that one of every key, and every change of keys; when one is bad all are checked,
-to name the first. What lies behind the newest checkpoint is told as not yet signed: whoever can write the disk can
-change it or cut it off, and only a witness's checkpoints show that.
-Exit code 0 verified, 1 does not verify or has findings, 2 could not run.
+Nothing of the product is imported: the format is README.md's, read a second time. Every entry binds all before it, so
+the newest good signature of a key covers all that it signed: `last` checks that one of every key, and every signature
+of another kind; when one is bad all are checked, to name the first. Behind the newest one anybody can change anything.
 """
 
 import argparse
@@ -19,7 +16,7 @@ import struct
 import sys
 import tomllib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,14 +30,18 @@ KEYS = {"at": int, "body": dict, "boot": str, "kind": str, "monotonic_ns": int}
 KINDS = ("readings", "gap", "event", "correction", "audit", "checkpoint", "pruned")
 COLUMNS: dict[str, set[type]] = {"of": {int}, "instant": {int}, "value": {int, float, type(None)}}
 COLUMNS |= {"quality": {int}, "reason": {str}, "words": {str}}
+COUNTED = ["entries", "readings", "good", "pruned", "gap_slots", "first_sequence", "last_sequence", "first_at"]
+COUNTED += ["last_at", "signed_through", "not_yet_signed", "witnessed_through", "torn_bytes"]
 CLAIM = {"at": int, "gateway": str, "hash": str, "key": str, "sequence": int, "signature": str}
-LEFT = re.compile(rb'"event":"(payloads_pruned|segments_retired|salvaged)"')
+PERMITS = ("payloads_pruned", "segments_retired", "salvaged")
+LEFT = re.compile(f'"event":"({"|".join(PERMITS)})"'.encode())
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, EOFError, zlib.error)
 # Ed25519, RFC 8032 - §5.1: the field, the order of the group, the curve's constant, a root of -1, the base point.
 P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
 D, ROOT, BASE_Y = -121665 * pow(121666, -1, P) % P, pow(2, (P - 1) // 4, P), 4 * pow(5, -1, P) % P
 BASE_X = 15112221349535400772501151409588531511454012693041857206046113283949847762202
 Json = dict[str, Any]
+Claims = Path | Sequence[Json]  # of a witness; a sequence of them in order of their entries
 
 
 def _add(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:  # X, Y, Z, T
@@ -70,21 +71,22 @@ def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     return (y | x % 2 << 255).to_bytes(32, "little") == signature[:32]
 
 
-class BadEntryError(Exception):
+class BadEntryError(ValueError):
     """What does not verify; behind it the number of the entry, where that is not the one which is looked at."""
+
+
+def _demand(holds: object, what: str, *sequence: int) -> None:
+    if not holds:
+        raise BadEntryError(what, *sequence)
 
 
 class Report(SimpleNamespace):
     """What was found; times in us, UTC. Pruned readings come on top; `signed_through` heeds the given keys, if any."""
 
     def __init__(self, directory: Path, segments: int, *, key_given: bool) -> None:
-        counted = {"segments": segments, "entries": 0, "by_kind": {}, "readings": 0, "good": 0, "pruned": 0}
-        counted |= {"gap_slots": 0, "first_sequence": 0, "last_sequence": 0, "first_at": 0, "last_at": 0}
-        signed = {"keys": [], "signed_through": 0, "not_yet_signed": 0, "witnessed_through": 0, "torn_bytes": 0}
-        told: Json = {"head_hash": bytes(32).hex(), "notes": [], "findings": [], "problem": None}
-        super().__init__(
-            directory=str(directory), gateway="", key_given=key_given, **counted, **signed, **told, ok=True
-        )
+        super().__init__(directory=str(directory), gateway="", key_given=key_given, segments=segments, by_kind={})
+        vars(self).update(dict.fromkeys(COUNTED, 0), head_hash=bytes(32).hex(), keys=[], notes=[], findings=[])
+        vars(self).update(problem=None, ok=True)
 
     def as_text(self) -> str:
         """The report for people."""
@@ -116,8 +118,7 @@ def _frames(path: Path) -> Iterator[tuple[int, int, bytes, bytes]]:
 
 
 def _no_double(pairs: list[tuple[str, Any]]) -> Json:
-    if len(value := dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice in an object")
+    _demand(len(value := dict(pairs)) == len(pairs), "a key stands twice in an object")
     return value
 
 
@@ -141,14 +142,14 @@ def _count(body: Json) -> tuple[int, int]:
     return len(of), qualities.count(1)
 
 
-def _key_id(public: bytes) -> str:
-    return hashlib.sha256(public).hexdigest()[:16]
+def _by_id(keys: Iterable[bytes]) -> dict[str, bytes]:
+    return {hashlib.sha256(public).hexdigest()[:16]: public for public in keys}
 
 
 class _Walk:
     """One way through the chain, entry after entry."""
 
-    def __init__(self, directory: Path, keys: Sequence[bytes], witness: Sequence[Json], *, every: bool) -> None:
+    def __init__(self, directory: Path, keys: Sequence[bytes], witness: Claims, *, every: bool) -> None:
         names = sorted((path.name for path in directory.iterdir() if NAME.fullmatch(path.name)), reverse=True)
         if not names:
             raise FileNotFoundError(f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
@@ -156,12 +157,14 @@ class _Walk:
         self.report = Report(directory, len(self.paths), key_given=bool(keys))
         self.path, self.offset, self.head, self.every = self.paths[0], 0, bytes(32), every  # b"": nobody knows it
         self.open: list[list[int]] = []  # of the ranges that were pruned, those which hold the entry looked at
-        self.given = {_key_id(public): public for public in keys}
+        self.given = _by_id(keys)
         self.key, self.loose = "", False  # the key in force; whether the event that brought it may be missing
         self.anchored, self.broken = not keys, 1  # it is a given one or descends from one; or since when not
         self.holes, self.since = 0, 0  # `at` of the first entry that no checkpoint covers
         self.newest: dict[tuple[int, str], Json] = {}  # of each key, the newest checkpoint between holes
-        self.awaited = sorted(witness, key=lambda claim: int(claim["sequence"]), reverse=True)
+        self.claims = read_witness(witness) if isinstance(witness, Path) else iter(witness)  # by sequence
+        self.claim = next(self.claims, None)  # of the witness's, the next that the walk comes to
+        self.unsettled: list[tuple[int, Json]] = []  # permits, until the next words of a key
 
     def look_ahead(self) -> None:
         """Learn what events tell has left before them. Not verified here: the walk comes to each of them."""
@@ -175,38 +178,29 @@ class _Walk:
         self.retired = {body["last"]: body["hash"] for _, body in self.left if "last" in body}
         self.lost = sorted(pair for _, body in self.left for pair in body.get("lost", ()))
         self.pruned = sorted(([*pair, at] for at, body in self.left for pair in body.get("ranges", ())), reverse=True)
-        self.digests = {at: hashlib.sha256() for at, _ in self.left}
-        named = [bytes.fromhex(body["public"]) for _, body in self.left if "public" in body]
-        self.known = {_key_id(public): public for public in named} | self.given
+        self.seen: dict[int, list[Any]] = {at: [0, 0, hashlib.sha256()] for at, _ in self.left}  # pruned, whole, digest
+        self.known = _by_id(bytes.fromhex(body["public"]) for _, body in self.left if "public" in body) | self.given
 
     def run(self) -> None:
-        """To the end; raises BadEntryError at the first thing that does not verify."""
-        try:
-            self.look_ahead()
-            for path in self.paths:
-                self.path, self.offset = path, 0
-                self.jump(int(path.name[:20]))
-                for self.offset, sequence, previous, payload in _frames(path):
-                    self.entry(sequence, previous, payload) if sequence else self.rest(payload)
-            self.finish()
-        except (gzip.BadGzipFile, *ODD) as error:
-            raise BadEntryError(f"it cannot be read as the format has it: {error!r}") from error
+        self.look_ahead()
+        for path in self.paths:
+            self.path, self.offset = path, 0
+            self.jump(int(path.name[:20]))
+            for self.offset, sequence, previous, payload in _frames(path):
+                self.entry(sequence, previous, payload) if sequence else self.rest(payload)
+        self.finish()
 
     def rest(self, data: bytes) -> None:
         """Bytes behind the last whole frame: an entry that was begun and not finished, or damage."""
-        why = "an unfinished entry within the journal" * (self.path.suffix == ".gz" or self.path != self.paths[-1])
+        closed = self.path.suffix == ".gz" or self.path != self.paths[-1]
+        strange = closed or (not self.offset and not MAGIC.startswith(data.rstrip(b"\0")))
         starts = (found.start() - HEADER.size for found in re.finditer(rb'{"at":', data))
         heads = ((start, *HEADER.unpack_from(data, start)[:2]) for start in starts if start > 0)
-        if not self.offset and not MAGIC.startswith(data.rstrip(b"\0")):
-            why = f"the segment begins with {data[: len(MAGIC)]!r}; expected {MAGIC!r}"
-        elif any(zlib.crc32(data[at + 8 : at + HEADER.size + length]) == crc for at, length, crc in heads):
-            why = "the entry is damaged; whole entries follow it"
-        elif self.offset and len(data) >= HEADER.size and data[-1]:  # a zero: the disk had reserved it, not yet written
-            length, crc, _, _ = HEADER.unpack_from(data)
-            damaged = HEADER.size + length <= len(data) or zlib.crc32(data[8:]) == crc
-            why = "the entry's bytes do not fit its checksum or its length" if damaged else why
-        if why:
-            raise BadEntryError(why)
+        follow = any(zlib.crc32(data[at + 8 : at + HEADER.size + length]) == crc for at, length, crc in heads)
+        length, crc, _, _ = HEADER.unpack(data[: HEADER.size].ljust(HEADER.size, b"\0"))
+        full = HEADER.size + length <= len(data) or zlib.crc32(data[8:]) == crc
+        full = self.offset > 0 and len(data) >= HEADER.size and data[-1] > 0 and full  # a zero: reserved, not written
+        _demand(not (strange or follow or full), f"damaged, or unfinished within the journal: {data[:14]!r}")
         self.report.torn_bytes = len(data)
         self.report.notes.append("the last entry was begun and never acknowledged; the next start cuts it off")
 
@@ -219,8 +213,7 @@ class _Walk:
         end = last
         for first, to in self.lost:
             end = max(end, to) if first <= end + 1 else end
-        if end < sequence - 1 or sequence <= last:
-            raise BadEntryError(f"entry {sequence} lies here; no event tells why those before it are missing", end + 1)
+        _demand(last < sequence <= end + 1, f"entry {sequence} lies here; no event tells why some are missing", end + 1)
         if last < sequence - 1:
             unsigned = f"those from {report.signed_through + 1} to {last} are under no signature"
             report.findings.append(f"entries {last + 1} to {sequence - 1} were lost by damage; {unsigned}")
@@ -231,20 +224,20 @@ class _Walk:
         """The next one in the chain: its place, its form, and what its kind asks for."""
         report = self.report
         self.jump(sequence)
-        if self.head not in (previous, b""):
-            raise BadEntryError(f"it carries hash {previous.hex()} of the entry before, which has {self.head.hex()}")
+        _demand(
+            self.head in (previous, b""), f"it has hash {previous.hex()} of the entry before, not {self.head.hex()}"
+        )
         kind, body, at = _read(payload)
-        hashed = sequence.to_bytes(8, "big") + previous + payload
-        digest = hashlib.sha256(hashed).digest()
+        place, written = sequence.to_bytes(8, "big") + previous, hashlib.sha256(payload).digest()
         while self.pruned and self.pruned[-1][0] <= sequence:
             self.open.append(self.pruned.pop())
         self.open = [span for span in self.open if span[1] >= sequence]
         if kind == "pruned":
-            if not self.open:
-                raise BadEntryError("its payload has left, and no event payloads_pruned behind it tells that")
-            report.pruned, digest = report.pruned + body["readings"], bytes.fromhex(body["hash"])
-            for _, _, event in self.open:
-                self.digests[event].update(hashed)
+            _demand(self.open, "its payload has left, and no event payloads_pruned tells that")
+            report.pruned, written = report.pruned + body["readings"], bytes.fromhex(body["payload"])
+        for seen in (self.seen[event] for _, _, event in self.open):
+            seen[kind != "pruned"] += 1
+            seen[2].update((place + payload) * (kind == "pruned"))
         if kind == "readings":
             count, good = _count(body)
             report.readings, report.good = report.readings + count, report.good + good
@@ -258,30 +251,49 @@ class _Walk:
         report.first_sequence, report.first_at = report.first_sequence or sequence, report.first_at or at
         report.last_sequence, report.last_at, report.entries = sequence, at, report.entries + 1
         report.by_kind[kind] = report.by_kind.get(kind, 0) + 1
-        self.head, report.head_hash = digest, digest.hex()
-        self.compare(sequence, report.head_hash)
+        self.head = hashlib.sha256(place + written).digest()
+        report.head_hash = self.head.hex()
+        self.compare(sequence)
 
     def event(self, sequence: int, name: str, body: Json) -> None:
-        if (name == "journal_created") != (sequence == 1):
-            raise BadEntryError(f"found event {name!r}; the journal begins with journal_created, and only there")
+        _demand((name == "journal_created") == (sequence == 1), f"found {name!r}; entry 1 alone is journal_created")
         if name == "journal_created":
             self.report.gateway = body["gateway"]
         elif name in {"key_created", "key_rotated"}:
             before, key, lost = body.get("before", ""), body["key"], body.get("lost") is True
-            public, old = bytes.fromhex(body["public"]), self.known.get(before)
-            if (before != self.key and not self.loose) or _key_id(public) != key:
-                raise BadEntryError(f"key {key} is not its own, or does not follow key {self.key or '(none)'}")
-            text = f"emg key 1\n{self.report.gateway}\n{before}\n{body['public']}\n".encode()
-            if before and old and not lost and not signature_holds(old, text, bytes.fromhex(body["signature"])):
-                raise BadEntryError(f"key {key} is not signed by {before}, the one before")
+            public, old = _by_id([bytes.fromhex(body["public"])]), self.known.get(before)
+            follows = (before == self.key or self.loose) and key in public
+            _demand(follows, f"key {key} is not its own, or does not follow key {self.key or '(none)'}")
+            text = f"emg key 1\n{self.report.gateway}\n{before}\n{body['public']}\n"
+            signed = not (before and old and not lost) or self.holds(before, text, body["signature"])
+            _demand(signed, f"key {key} is not signed by {before}, the one before")
             if lost:
                 self.report.findings.append(f"entry {sequence}: key {before} was lost and has not signed the next")
-            self.known[key] = public
+            self.known |= public
+            self.settle(before)
             self.take_key(sequence, key, descends=before == self.key and old is not None and not lost)
-        elif name == "payloads_pruned" and not self.holes:
-            told = {body["digest"], hashlib.sha256().hexdigest()}  # or none of them has been pruned yet
-            if self.digests[sequence].hexdigest() not in told:
-                raise BadEntryError("the pruned entries that it names are not those which lie before it")
+        elif name in PERMITS:  # what it permits lies before it, and nothing of what was pruned came back
+            ranges, (pruned, whole, digest) = body.get("ranges", []), self.seen[sequence]
+            named = [*ranges, *body.get("lost", []), [1, body.get("last", 1)]]
+            _demand(all(0 < first <= last < sequence for first, last in named), "it permits what is not before it")
+            lost = sum(last - first + 1 for first, last in ranges) > pruned  # then nobody knows their digest
+            fits = not pruned or (not whole and (lost or digest.hexdigest() == body["digest"]))
+            _demand(fits, "the pruned entries that it names are not those which lie before it")
+            self.unsettled.append((sequence, body))
+
+    def settle(self, key: str) -> None:
+        """Where it is known which key was in force: it signed the permits, and descends from a given one, if any."""
+        lapsed = bool(self.given) and key not in self.given and (key != self.key if self.anchored else self.broken > 1)
+        while self.unsettled:
+            sequence, body = self.unsettled.pop(0)
+            name, signature = body["event"], body.pop("signature", "")
+            told = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+            text = f"emg permit 1\n{self.report.gateway}\n{sequence}\n{told}\n"
+            if not (key or self.key) or (key and not self.given and key not in self.known):
+                self.report.findings.append(f"entry {sequence}, {name}, is signed by no key that is known")
+                continue
+            holds = not lapsed and key in self.known and self.holds(key, text, signature)
+            _demand(holds, f"{name} is not signed by key {key}, the one in force", sequence)
 
     def take_key(self, sequence: int, key: str, *, descends: bool) -> None:
         anchored = not self.given or key in self.given or (descends and self.anchored)
@@ -296,53 +308,56 @@ class _Walk:
             self.take_key(sequence + 1, claim["key"], descends=False)
         stated = {"gateway": self.report.gateway or claim["gateway"], "hash": digest, "key": self.key}
         stated |= {"sequence": sequence, "signature": str(claim["signature"])}
-        if not stated.items() <= claim.items():
-            raise BadEntryError(f"the checkpoint states {claim}; expected {stated}")
-        if self.every and not self.genuine(claim):
-            raise BadEntryError(f"its signature does not hold: rewritten, from {self.report.signed_through + 1} on")
+        _demand(stated.items() <= claim.items(), f"the checkpoint states {claim}; expected {stated}")
+        _demand(
+            not self.every or self.genuine(claim), f"not signed: rewritten from {self.report.signed_through + 1} on"
+        )
         self.newest[self.holes, self.key], self.loose, self.report.gateway = claim, False, claim["gateway"]
+        self.settle(self.key)
         if self.anchored:
             self.report.signed_through, self.since = sequence, 0
 
     def genuine(self, claim: Json) -> bool:
         """False if the key that it names has not signed it; a key that is not known contradicts nothing."""
-        text = "emg checkpoint 1\n{gateway}\n{sequence}\n{hash}\n{at}\n".format(**claim).encode()
-        public, form = self.known.get(claim["key"]), re.fullmatch("[0-9a-f]{128}", claim["signature"])
-        return public is None or signature_holds(public, text, bytes.fromhex(form[0] if form else ""))
+        text = "emg checkpoint 1\n{gateway}\n{sequence}\n{hash}\n{at}\n".format(**claim)
+        return claim["key"] not in self.known or self.holds(claim["key"], text, claim["signature"])
 
-    def compare(self, sequence: int, digest: str) -> None:
-        while self.awaited and self.awaited[-1]["sequence"] <= sequence:
-            claim = self.awaited.pop()
-            mine = (claim["gateway"], claim["sequence"]) == (self.report.gateway, sequence)
-            if mine and claim["hash"] == digest:
-                self.report.witnessed_through = sequence
-            elif mine and self.genuine(claim):
-                raise BadEntryError("the witness knows another: rewritten behind what it agrees with", sequence)
+    def holds(self, key: str, text: str, signature: str) -> bool:
+        form = re.fullmatch("[0-9a-f]{128}", signature)
+        return signature_holds(self.known[key], text.encode(), bytes.fromhex(form[0] if form else ""))
+
+    def compare(self, sequence: int) -> None:
+        while (claim := self.claim) and claim["sequence"] <= sequence:
+            self.claim, known = next(self.claims, None), claim["hash"] == self.report.head_hash
+            if (claim["gateway"], claim["sequence"]) == (self.report.gateway, sequence):
+                _demand(known or not self.genuine(claim), "the witness knows another: rewritten behind it", sequence)
+                self.report.witnessed_through = sequence if known else self.report.witnessed_through
 
     def finish(self) -> None:
-        """What only the end shows."""
+        self.settle(self.key)
         report, sure = self.report, self.report.signed_through
         report.not_yet_signed = report.last_sequence - sure
-        for claim in reversed(self.awaited):
-            if claim["gateway"] == report.gateway and self.genuine(claim):
-                raise BadEntryError(f"the witness has one of entry {claim['sequence']}: cut off, or an older copy")
-        if not self.anchored:
-            raise BadEntryError("from here on no key is in force that was given or descends from one", self.broken)
+        while claim := self.claim:
+            mine, self.claim = claim["gateway"] == report.gateway and self.genuine(claim), next(self.claims, None)
+            _demand(not mine, f"the witness has one of entry {claim['sequence']}: cut off, or an older copy")
+        _demand(self.anchored, "from here on no key is in force that was given or descends from one", self.broken)
         late = report.last_at - (self.since or report.last_at) > 3_600_000_000
         if report.keys and (late or (self.given and not sure)):
             report.findings.append(f"entries behind {sure} are not signed: all, or those of more than an hour")
-        report.findings += [f"entry {at}, {body['event']}, is not yet signed" for at, body in self.left if at > sure]
+        left = [(at, body["event"]) for at, body in self.left if at > sure and report.keys]
+        report.findings += [f"entry {at}, {name}, is not yet signed" for at, name in left]
 
 
-def verify_journal(
-    directory: Path, *, keys: Sequence[bytes] = (), witness: Sequence[Json] = (), every: bool = False
-) -> Report:
+def verify_journal(directory: Path, *, keys: Sequence[bytes] = (), witness: Claims = (), every: bool = False) -> Report:
     """Walk the chain up to the first thing that does not verify. Raises FileNotFoundError when there is no journal."""
     walk = _Walk(directory, keys, witness, every=every)
     try:
         walk.run()
-    except BadEntryError as error:
-        what, sequence = (*error.args, walk.report.last_sequence + 1)[:2]
+    except (gzip.BadGzipFile, *ODD) as error:
+        told = (
+            error.args if isinstance(error, BadEntryError) else [f"it cannot be read as the format has it: {error!r}"]
+        )
+        what, sequence = (*told, walk.report.last_sequence + 1)[:2]
         walk.report.ok = False
         walk.report.problem = {"file": walk.path.name, "offset": walk.offset, "sequence": sequence, "what": what}
     if not every and not all(map(walk.genuine, walk.newest.values())):
@@ -351,21 +366,33 @@ def verify_journal(
 
 
 def read_witness(path: Path) -> Iterator[Json]:
-    """The checkpoints that a witness kept, one a line. Raises ValueError naming a line that is none."""
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        claim = json.loads(line) if line[:1] == b"{" and line[-1:] == b"}" else None
-        if not isinstance(claim, dict) or {key: type(part) for key, part in claim.items()} != CLAIM:
-            raise ValueError(f"{path}:{number}: no checkpoint; expected one JSON object with {', '.join(CLAIM)}")
-        yield claim
+    """The checkpoints that a witness kept, one a line, by sequence; only their places are held. Raises ValueError."""
+    places, at = list[int](), 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            claim = json.loads(line) if re.fullmatch(rb"\{.*\}\s*", line) else None
+            if not isinstance(claim, dict) or {key: type(part) for key, part in claim.items()} != CLAIM:
+                raise ValueError(f"{path}:{number}: no checkpoint; expected one JSON object with {', '.join(CLAIM)}")
+            places.append(claim["sequence"] << 64 | at)
+            at += len(line)
+        for place in sorted(places):
+            file.seek(place & (1 << 64) - 1)
+            yield json.loads(file.readline())
+
+
+def read_key(word: str) -> bytes:
+    """A public key, 32 bytes, from its hex digits or the file that holds them. Raises OSError or ValueError."""
+    text = Path(word).read_text("latin-1") if Path(word).is_file() else word
+    if not re.fullmatch(r"\s*[0-9A-Fa-f]{64}\s*", text):
+        raise ValueError(f"--key {word}: expected 64 hex digits or journal.pub; found {text[:27]!r}")
+    return bytes.fromhex(text)
 
 
 def find_journal(path: Path) -> Path:
     """The journal's folder for what a person named. Raises OSError or ValueError when that leads to none."""
     if path.is_file() and path.suffix == ".toml":
-        named = tomllib.loads(path.read_text("utf-8")).get("site", {}).get("data_dir")
-        if not isinstance(named, str):
-            raise ValueError(f"{path}: names no data_dir in [site]")
-        path = path.parent / named
+        site = tomllib.loads(path.read_text("utf-8")).get("site", {})
+        path = path.parent / str(site.get("data_dir", "(no data_dir in [site])"))
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder")
     return path / "journal" if (path / "journal").is_dir() else path
@@ -381,9 +408,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     try:
         chosen = parser.parse_args(argv)
-        keys = [bytes.fromhex(Path(key).read_text("ascii") if Path(key).is_file() else key) for key in chosen.key]
-        witness, every = list(read_witness(chosen.witness)) if chosen.witness else [], chosen.signatures == "all"
-        report = verify_journal(find_journal(Path(chosen.directory)), keys=keys, witness=witness, every=every)
+        keys, every = [read_key(key) for key in chosen.key], chosen.signatures == "all"
+        directory = find_journal(Path(chosen.directory))
+        report = verify_journal(directory, keys=keys, witness=chosen.witness or (), every=every)
     except SystemExit as ending:  # after --help, or a word that it does not know
         return int(ending.code or 0)
     except (AttributeError, OSError, ValueError) as error:

@@ -14,10 +14,11 @@ from gateway.clocks import Clock
 from gateway.domain.readings import Reading
 from gateway.errors import JournalError, JournalStopped
 from gateway.journal.chain import ChainEnd, Draft
-from gateway.journal.checkpoints import Checkpoint, checkpoint_body, make_checkpoint
+from gateway.journal.checkpoints import Checkpoint, checkpoint_draft
 from gateway.journal.disk import make_directory
 from gateway.journal.entries import EntryKind, encode_payload, encode_readings
 from gateway.journal.opening import boot_id, refuse_other_gateway, refuse_other_key, take_lock
+from gateway.journal.permits import permit_draft
 from gateway.journal.reading_columns import by_record_class
 from gateway.journal.recovery import Standing, recover, torn_files
 from gateway.journal.segments import SEGMENT_BYTES
@@ -159,6 +160,10 @@ class Journal:
         """
         return self._commit([self._draft(kind, body) for kind, body in items])
 
+    def append_permits_now(self, bodies: Iterable[Mapping[str, object]]) -> int:
+        """As `append_all_now`, for events that say what may leave: each signed, at its place, with the journal's key."""
+        return self._commit([self._permit_draft(body) for body in bodies])
+
     async def wait_beyond(self, sequence: int) -> int:
         """The durable sequence number as soon as it is greater than `sequence`. Raises JournalError if it ends."""
         while True:
@@ -199,17 +204,15 @@ class Journal:
         return [Draft(stamp["at"], encode_readings(line, part, record, **stamp)) for record, part in parts]
 
     def _checkpoint_draft(self) -> tuple[Draft, list[Checkpoint]]:
-        """The draft of a checkpoint, and where it stands once the draft has its place."""
-        key, stamp, made = self._key, self._stamp(), list[Checkpoint]()
-        if key is None:
+        return checkpoint_draft(self._signing_key(), self._gateway_id, self._stamp())
+
+    def _permit_draft(self, body: Mapping[str, object]) -> Draft:
+        return permit_draft(self._signing_key(), self._gateway_id, body, self._stamp())
+
+    def _signing_key(self) -> SigningKey:
+        if self._key is None:
             raise JournalError(f"{self.directory}: opened without a key, so nothing can be signed")
-
-        def sign(sequence: int, previous: bytes) -> bytes:
-            stated = {"gateway": self._gateway_id, "sequence": sequence - 1, "digest": previous, "at": stamp["at"]}
-            made.append(make_checkpoint(key, **stated))
-            return encode_payload(EntryKind.CHECKPOINT, body=checkpoint_body(made[0]), **stamp)
-
-        return Draft(stamp["at"], sign), made
+        return self._key
 
     def _stamp(self) -> dict[str, Any]:
         return {"at": self._clock.now(), "monotonic_ns": self._clock.monotonic_ns(), "boot": self._boot}

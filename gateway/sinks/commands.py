@@ -1,7 +1,7 @@
 """`emg sinks`: how far every sink has got, what is held back, and whether what it holds is what the journal says."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +13,16 @@ from rich.table import Table
 from gateway.clocks import SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
+from gateway.domain.destinations import SinkKind, SinkSettings
 from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
+from gateway.journal.entries import EntryKind
+from gateway.journal.reader import entries_between, entries_of, newest_sequence
+from gateway.journal.segments import segments
 from gateway.sinks.chores import ask
-from gateway.sinks.delivery_book import FILE, DeliveryBook, is_being_written
+from gateway.sinks.delivery_book import FILE, DayRow, DeliveryBook, is_being_written
 from gateway.sinks.opening import open_sinks, target
 from gateway.sinks.overview import Overview, SinkRow, comparable, overview
 
@@ -29,7 +33,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def sinks_command(
     site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file")],
-    retry: Annotated[list[int] | None, typer.Option(help="send this held-back reading again; may be repeated")] = None,
+    retry: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="send this held-back reading again, or `all`; repeatable")
+    ] = None,
     reconcile: Annotated[bool, typer.Option("--reconcile", help="compare sinks with the journal now")] = False,
     day: Annotated[str, typer.Option(help="with --reconcile: this plant day alone, YYYY-MM-DD")] = "",
     again: Annotated[
@@ -43,7 +49,8 @@ def sinks_command(
     if again:
         _begin_anew(site, again)
     if retry or reconcile:
-        _carry_out(site, _requests(site, retry or [], _ordinal(day) if day else None, reconcile=reconcile), wait_s)
+        asked = _requests(site, _numbers(retry or []), _ordinal(day) if day else None, reconcile=reconcile)
+        _carry_out(site, asked, wait_s)
     found = overview(site)
     if json:
         print_json(_as_json(site, found))
@@ -60,29 +67,63 @@ def _ordinal(day: str) -> int:
         raise typer.BadParameter(f"found {day!r}; expected a day as YYYY-MM-DD", param_hint="--day") from None
 
 
+def _numbers(retry: list[str]) -> list[int] | None:
+    """The ids that are asked for; None for all."""
+    if "all" in retry:
+        return None
+    if wrong := [one for one in retry if not (one.isascii() and one.isdigit())]:
+        raise typer.BadParameter(f"found {wrong[0]!r}; expected the number of a reading, or all", param_hint="--retry")
+    return [int(one) for one in retry]
+
+
 def _begin_anew(site: Site, name: str) -> None:
     if name not in site.sinks:
         raise StoreError(f"{site.file}: there is no sink {name!r}; known: {', '.join(site.sinks) or 'none'}")
     if is_being_written(site.data_dir):
         raise StoreError("the acquiring process is running; stop it, then let the sink begin anew.")
+    settings = site.sinks[name]
     with DeliveryBook.open(site.data_dir) as book:
-        book.enrol(name, target(site.sinks[name]))
+        book.enrol(name, target(settings))
+        if settings.kind is SinkKind.FILES:
+            _refuse_to_cut(site, settings, book.days(name))
         book.begin_anew(name)
 
 
+def _refuse_to_cut(site: Site, settings: SinkSettings, days: Sequence[DayRow]) -> None:
+    """Raises StoreError where files hold readings whose entries left the journal: nothing could write them anew."""
+    journal_dir = site.data_dir / "journal"
+    kept = segments(journal_dir)
+    pruned = next(entries_of(journal_dir, b'"payloads_pruned"'), None) is not None
+    oldest = kept[0].first if kept else newest_sequence(journal_dir) + 1
+    for row in days:
+        name = date.fromordinal(row.day).isoformat()
+        here = sorted(settings.folder.glob(f"*/{name}.*"))
+        if here and (row.first < oldest or (pruned and _has_pruned(journal_dir, row))):
+            raise StoreError(
+                f"{here[0]}: has readings whose entries (from {row.first} on) have left the journal, which begins with "
+                f"entry {oldest}: written anew, the file would lose them. Move the files of {name} and of other such "
+                f"days out of {settings.folder} to keep them, then let the sink begin anew."
+            )
+
+
+def _has_pruned(journal_dir: Path, row: DayRow) -> bool:
+    return any(entry.kind is EntryKind.PRUNED for entry in entries_between(journal_dir, row.first, row.last))
+
+
 def _requests(
-    site: Site, retry: list[int], day: int | None, *, reconcile: bool
+    site: Site, retry: list[int] | None, day: int | None, *, reconcile: bool
 ) -> dict[str, tuple[list[int], list[int]]]:
     """By sink: the ids to send again, and the days to compare."""
     if not (site.data_dir / FILE).is_file():
         raise StoreError(f"{site.data_dir / FILE} does not exist: nothing was delivered yet. `emg run SITE` begins.")
     with DeliveryBook.open(site.data_dir, read_only=True) as book:
         held = {one.id: one.sink for one in book.quarantine()}
-        if unknown := sorted(set(retry) - held.keys()):
+        asked = [one for one in held if held[one] in site.sinks] if retry is None else retry
+        if unknown := sorted(set(asked) - held.keys()):
             raise StoreError(f"nothing is held back as {unknown}; known: {sorted(held) or 'none'}")
         found = {}
         for name, settings in site.sinks.items():
-            ids = [one for one in retry if held[one] == name]
+            ids = [one for one in asked if held[one] == name]
             days = [row.day for row in book.days(name)] if reconcile and comparable(settings) else []
             days = [one for one in days if day in {None, one}]
             if ids or days:
@@ -185,7 +226,7 @@ def _held_back(site: Site, found: Overview) -> Iterator[str]:
     if len(found.quarantine) > SHOWN:
         yield f"... and {len(found.quarantine) - SHOWN} more; --json shows all."
     if found.quarantine:
-        yield f"Send one again with: emg sinks {site.file} --retry {found.quarantine[0].id}"
+        yield f"Send one again with: emg sinks {site.file} --retry {found.quarantine[0].id} (or --retry all)"
 
 
 def _compared(row: SinkRow) -> str:

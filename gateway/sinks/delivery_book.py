@@ -1,6 +1,7 @@
 """The delivery book: one small file that says how far every sink has got, and what stands in its way."""
 
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +41,7 @@ LAYOUT = Layout(
     ),
 )
 
+log = logging.getLogger("emg.sinks")
 _ENROL = "INSERT OR REPLACE INTO sink VALUES (?, 0, x'', 0, NULL, '', NULL, NULL, 'running', ?)"
 _MOVE = "UPDATE sink SET sequence = ?, witness = ?, delivered = delivered + ? WHERE name = ?"
 _ANSWERED = """UPDATE sink SET succeeded = ?, error = '', failing_since = NULL, retry_at = NULL, state = 'running'
@@ -144,12 +146,19 @@ class DeliveryBook:
         self.close()
 
     def enrol(self, name: str, target: str) -> None:
-        """Begin to keep this sink. One whose target has changed begins anew: the other place has nothing yet."""
+        """Begin to keep this sink. One whose target has changed begins anew: the other place has nothing yet.
+
+        What the old place refused goes with it: the new one is given these readings too.
+        """
         with self.file.write() as connection:
             known = connection.execute("SELECT target FROM sink WHERE name = ?", (name,)).fetchone()
             if known is None or known[0] != target:
                 for table in ("day", "mark"):
                     connection.execute(f"DELETE FROM {table} WHERE sink = ?", (name,))  # noqa: S608 - our own names
+                dropped = connection.execute("DELETE FROM quarantine WHERE sink = ?", (name,)).rowcount
+                if dropped:
+                    said = "sink %s leads elsewhere now: %d readings that the old place refused are sent to the new one"
+                    log.warning(said, name, dropped)
                 connection.execute(_ENROL, (name, target))
 
     def begin_anew(self, name: str) -> None:
@@ -203,6 +212,11 @@ class DeliveryBook:
         with self.file.read() as connection:
             rows = connection.execute("SELECT * FROM quarantine WHERE ? IS NULL OR sink = ? ORDER BY id", (name, name))
             return [Quarantined(*row) for row in rows]
+
+    def held(self, name: str) -> int:
+        """How many readings a sink holds back."""
+        with self.file.read() as connection:
+            return int(connection.execute("SELECT count(*) FROM quarantine WHERE sink = ?", (name,)).fetchone()[0])
 
     def release(self, ids: Iterable[int]) -> None:
         """These were sent again and taken."""

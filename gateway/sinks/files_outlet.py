@@ -193,7 +193,10 @@ class FilesOutlet:
                 continue
             path = self._folder / mark.removeprefix(MADE_ANEW)
             partial = path.with_name(f".{path.name}.anew")
-            if partial.exists():
-                partial.replace(path)
-                sync_directory(path.parent)
+            try:
+                if partial.exists():
+                    partial.replace(path)
+                    sync_directory(path.parent)
+            except OSError as error:
+                raise StoreError(f"{path}: cannot be put in its place: {error.strerror}") from error
             self._book.mark(self._name, {mark: -1, mark.removeprefix(MADE_ANEW): length})

@@ -15,23 +15,26 @@ from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Series, Site
 from gateway.errors import ConfigError, StoreError
 from gateway.mqtt_publishing import Publisher
+from gateway.sinks.delivery_book import DeliveryBook
 from gateway.sinks.home_assistant import discovery_messages
 from gateway.sinks.outlet import Item, Refused, Sent
 from gateway.sinks.rendering import quality_words, shown
 from gateway.stores.line_protocol import series_tags
 
+NEWEST = "newest:"  # before a series in the book's marks: the instant of what is retained of it [us, UTC]
 _Message = tuple[bool, str, bytes]  # retained?, topic, payload
 
 
 class MqttOutlet:
     """The way to one broker. What Home Assistant needs to know is published once per start, and after trouble."""
 
-    def __init__(self, settings: SinkSettings, site: Site, publisher: Publisher) -> None:
+    def __init__(self, settings: SinkSettings, site: Site, publisher: Publisher, book: DeliveryBook) -> None:
         self._topic, self._publisher, self._timezone = settings.topic, publisher, site.timezone
         self._known: Mapping[str, Series] = site.series
         self._discovery = discovery_messages(site, settings) if settings.discovery else []
         self._told = False
-        self._newest: dict[str, int] = {}  # instant of what is retained, by series
+        marks = book.marks(settings.id, NEWEST)  # of earlier runs: a late reading must not replace what they left
+        self._newest = {mark.removeprefix(NEWEST): instant for mark, instant in marks.items()}
 
     def send(self, items: Sequence[Item]) -> Sent:
         """Publish these in their order; returns when the broker has acknowledged all. Raises SinkBusy and its kin."""
@@ -48,7 +51,8 @@ class MqttOutlet:
         except StoreError:
             self._told = False  # a broker that was started anew may have forgotten what it retained
             raise
-        return Sent(refused)
+        series = {item.reading.series for item in items} & self._newest.keys()
+        return Sent(refused, {NEWEST + one: self._newest[one] for one in series})
 
     def started(self) -> str:
         """Nothing: what was acknowledged has arrived."""

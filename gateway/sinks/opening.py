@@ -12,7 +12,7 @@ from gateway.destinations import secret_of_sink
 from gateway.domain.destinations import SinkKind, SinkSettings
 from gateway.domain.readings import MICROSECONDS
 from gateway.domain.sites import Site
-from gateway.errors import StoreError
+from gateway.errors import GatewayError
 from gateway.journal.writer import Journal
 from gateway.mqtt_publishing import Publisher
 from gateway.sinks.delivery_book import DeliveryBook
@@ -46,7 +46,7 @@ async def drain_site(
             try:
                 book, sinks = await InThread(None)(partial(opened.enter_context, open_sinks(site, clock)))
                 book.enrol(READING_STORE, store.name)
-            except StoreError as error:
+            except (GatewayError, OSError) as error:  # evidence first: what keeps copies away stops no acquiring
                 log.error("nothing is drained yet; tried again in %d s: %s", RESTART_S, error)
             else:
                 await keep_draining(journal, journal_dir, store, sinks, book, clock=clock, chance=chance, pace_s=pace_s)
@@ -86,7 +86,7 @@ def target(settings: SinkSettings) -> str:
 def _outlet(site: Site, settings: SinkSettings, book: DeliveryBook, days: PlantDays) -> Outlet:
     if settings.broker is not None:
         password = secret_of_sink(settings.id, "PASSWORD")
-        return MqttOutlet(settings, site, Publisher(settings.broker, password))
+        return MqttOutlet(settings, site, Publisher(settings.broker, password), book)
     if settings.influx is not None:
         token = secret_of_sink(settings.id, "TOKEN")
         # Loaded only where such a sink is declared: a core installation has no client of InfluxDB.

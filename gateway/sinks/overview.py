@@ -1,7 +1,7 @@
 """How far every sink of a site has got, as anybody may read it while the acquiring process runs or does not."""
 
+import time
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +9,14 @@ from gateway.domain.destinations import SinkSettings
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
 from gateway.journal.entries import Entry, EntryKind, readings_of
-from gateway.journal.reader import entries, newest_sequence
+from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.sinks.delivery_book import FILE, DayRow, DeliveryBook, Quarantined, Standing
 from gateway.sinks.draining import READING_STORE
 from gateway.stores.opening import open_reading_store
 
-MOST_ENTRIES = 200_000  # so many entries are looked at to count the readings behind a sink
+# So far the readings behind a sink are counted, in entries and [s]: a sink that is down for days holds nobody up here.
+MOST_ENTRIES = 20_000
+LONGEST_S = 1.0
 
 
 class Depth(NamedTuple):
@@ -99,24 +101,33 @@ def _store_cursor(site: Site) -> tuple[int, str]:
 
 
 def _depths(journal_dir: Path, cursors: Mapping[str, int]) -> dict[str, Depth]:
-    """What lies behind each cursor, in one walk from the one that is farthest back."""
+    """What lies behind each cursor: counted in one walk, for those that are not too far back."""
     newest = newest_sequence(journal_dir)
-    readings = dict.fromkeys(cursors, 0)
-    oldest: dict[str, int | None] = dict.fromkeys(cursors, None)
-    reached = newest
-    behind = min(cursors.values(), default=newest)
-    if behind < newest:
-        for entry in islice(entries(journal_dir, after=behind), MOST_ENTRIES):
-            reached = entry.sequence
-            brought = _brought(entry)
-            for name, cursor in cursors.items():
-                if entry.sequence > cursor:
-                    readings[name] += brought
-                    oldest[name] = entry.at if oldest[name] is None else oldest[name]
+    near = {name: cursor for name, cursor in cursors.items() if newest - MOST_ENTRIES <= cursor < newest}
+    readings = dict.fromkeys(near, 0)
+    reached = min(near.values(), default=newest)
+    until = time.monotonic() + LONGEST_S
+    for entry in entries_between(journal_dir, reached + 1, newest) if near else ():
+        reached = entry.sequence
+        brought = _brought(entry)
+        for name, cursor in near.items():
+            readings[name] += brought if entry.sequence > cursor else 0
+        if time.monotonic() > until:
+            break
     return {
-        name: Depth(max(0, newest - cursor), readings[name] if reached >= newest else None, oldest[name])
+        name: Depth(
+            max(0, newest - cursor),
+            0 if cursor >= newest else readings[name] if name in near and reached >= newest else None,
+            _journaled_after(journal_dir, cursor) if cursor < newest else None,
+        )
         for name, cursor in cursors.items()
     }
+
+
+def _journaled_after(journal_dir: Path, cursor: int) -> int | None:
+    """When the first entry behind a cursor was journaled [us, UTC]."""
+    following = next(entries(journal_dir, after=cursor), None)
+    return None if following is None else following.at
 
 
 def _brought(entry: Entry) -> int:

@@ -10,7 +10,7 @@ from gateway.clocks import Clock
 from gateway.contracts import Delivery
 from gateway.domain.destinations import SinkSettings
 from gateway.domain.readings import MICROSECONDS
-from gateway.errors import JournalError, SinkBusy, StoreError
+from gateway.errors import JournalError, SinkBusy, SinkRefuses, StoreError
 from gateway.journal.entries import readings_of
 from gateway.journal.reader import entries_between
 from gateway.sinks.chores import Chores
@@ -19,6 +19,8 @@ from gateway.sinks.outlet import Item, Outlet, Sent
 from gateway.sinks.plant_days import PlantDays
 
 SETTLE_NS = 1_000_000_000  # a server that acknowledges too early is asked at most so often whether it still lives
+MOST_HELD = 10_000  # readings that one sink holds back
+RETRIED_TOGETHER = 20  # held-back readings: so few that each is judged by itself
 log = logging.getLogger("emg.sinks")
 
 
@@ -78,6 +80,7 @@ class RecordedSink:
             return
         items = self.items(fresh)
         sent = self._send(items)
+        self._check_room(len(sent.refused))
         step = Moved(fresh[-1].sequence, fresh[-1].digest, len(items) - len(sent.refused), self._spans(items))
         at = self._clock.now()
         self.book.delivered(self.name, [] if self._lag_ns else [step], sent, at=at)
@@ -98,9 +101,18 @@ class RecordedSink:
 
     def retry(self, ids: Sequence[int]) -> list[int]:
         """Send held-back readings again, as they would be sent today; the ids of those that were taken."""
-        asked = [held for held in self.book.quarantine(self.name) if held.id in ids]
+        wanted = frozenset(ids)
+        asked = [held for held in self.book.quarantine(self.name) if held.id in wanted]
+        starts = range(0, len(asked), RETRIED_TOGETHER)
+        return [one for start in starts for one in self._retried(asked[start : start + RETRIED_TOGETHER])]
+
+    def _retried(self, asked: Sequence[Quarantined]) -> list[int]:
         items = {held.id: self._again(held) for held in asked}
-        sent = self.outlet.send([item for item in items.values() if item is not None])
+        try:
+            sent = self.outlet.send([item for item in items.values() if item is not None])
+        except SinkRefuses as error:
+            log.warning("sink %s: held-back readings %d to %d stay so: %s", self.name, asked[0].id, asked[-1].id, error)
+            return []
         still = {(one.item.sequence, one.item.place) for one in sent.refused}
         taken = [held.id for held in asked if items[held.id] and (held.sequence, held.place) not in still]
         self.book.delivered(self.name, [], sent, at=self._clock.now())
@@ -126,6 +138,15 @@ class RecordedSink:
     def close(self) -> None:
         """Let go of the outlet; the book stays open."""
         self.outlet.close()
+
+    def _check_room(self, refused: int) -> None:
+        """Raises SinkRefuses when the quarantine would grow without end; then the cursor stands."""
+        if refused and (held := self.book.held(self.name)) + refused > MOST_HELD:
+            raise SinkRefuses(
+                f"sink {self.name}: {held} readings are held back already and {refused} more are refused; at most "
+                f"{MOST_HELD} are. Mend the cause, then `emg sinks SITE --retry all`, or begin anew with "
+                f"`emg sinks SITE --again {self.name}`. Nothing is lost meanwhile: the journal keeps all"
+            )
 
     def _to_book(self) -> None:
         """Stand where the book says."""

@@ -1,9 +1,9 @@
 """`emg db backup|restore|rebuild|verify|compact`: a site's files kept safe, its reading store checked or made anew."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,8 +18,10 @@ from gateway.domain.sites import Site
 from gateway.errors import StoreError
 from gateway.journal.entries import EntryKind
 from gateway.journal.writer import Journal
-from gateway.stores.backup import back_up, check_backup, read_manifest, restore
+from gateway.stores.backup import ELSEWHERE, back_up
+from gateway.stores.backup_folder import Manifest, read_manifest
 from gateway.stores.rebuilding import Compared, compact, compare, rebuild
+from gateway.stores.restoring import check_backup, restore
 
 backup_app = typer.Typer(add_completion=False)
 restore_app = typer.Typer(add_completion=False)
@@ -41,18 +43,25 @@ def backup_command(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Back SITE up while it runs: databases, journal, site file, profiles, documents, with a manifest of digests."""
+    """Back SITE up while it runs: databases, journal, site file, profiles, documents, with a manifest of digests.
+
+    Exit code 1 when a segment of SITE no longer holds what the last backup has of it: the good copy is kept.
+    """
     site = load_site(site_file)
     with _working("backing up", quiet=json):
         made = back_up(site, folder, at=SystemClock().now(), with_key=with_key)
     if json:
-        print_json({**made._asdict(), "folder": str(made.folder), "with_key": with_key})
-        return
-    out = console()
-    out.print(f"{made.folder}: {made.files} files, {made.bytes:,} bytes, {made.copied} of them copied now.")
-    out.print(f"The journal in it verifies up to entry {made.sequence}, hash {made.hash}.")
-    if not with_key:
-        out.print("The private key is not in it; keep that apart, or a restored gateway must announce a new one.")
+        print_json({**made._asdict(), "folder": str(made.folder), "with_key": with_key, "ok": not made.changed})
+    else:
+        out = console()
+        out.print(f"{made.folder}: {made.files} files, {made.bytes:,} bytes, {made.copied} of them copied now.")
+        out.print(f"The journal in it verifies up to entry {made.sequence}, hash {made.hash}.")
+        if not with_key:
+            out.print("The private key is not in it; keep that apart, or a restored gateway must announce a new one.")
+        for sentence in made.changed:
+            out.print(sentence, markup=False, soft_wrap=True)
+    if made.changed:
+        raise typer.Exit(FINDINGS)
 
 
 @restore_app.command()
@@ -67,10 +76,10 @@ def restore_command(
     wrong = check_backup(folder) if dry_run else []
     files = [] if dry_run else restore(folder, target)
     if not dry_run:
-        _tell_restored(target / manifest["data_dir"] / "journal", manifest)
+        _tell_restored(target / manifest.data_dir / "journal", manifest)
     if json:
-        about = {key: manifest[key] for key in ("gateway", "site", "sequence", "hash")}
-        print_json({**about, "at": iso(manifest["at"]), "files": len(files), "wrong": wrong, "ok": not wrong})
+        about = {key: getattr(manifest, key) for key in ("gateway", "site", "sequence", "hash")}
+        print_json({**about, "at": iso(manifest.at), "files": len(files), "wrong": wrong, "ok": not wrong})
     else:
         _print_restored(manifest, target, len(files), wrong, dry_run=dry_run)
     if wrong:
@@ -151,23 +160,26 @@ def _working(what: str, *, quiet: bool) -> Iterator[Status]:
         yield status
 
 
-def _tell_restored(directory: Path, manifest: Mapping[str, Any]) -> None:
+def _tell_restored(directory: Path, manifest: Manifest) -> None:
     """Evidence of the gap: what was journaled after the backup was made is not in the restored journal."""
-    told = {"backup_at": manifest["at"], "backup_sequence": manifest["sequence"], "backup_hash": manifest["hash"]}
-    with Journal.open(directory, gateway_id=manifest["gateway"], clock=SystemClock()) as journal:
+    told = {"backup_at": manifest.at, "backup_sequence": manifest.sequence, "backup_hash": manifest.hash}
+    with Journal.open(directory, gateway_id=manifest.gateway, clock=SystemClock()) as journal:
         journal.append_now(EntryKind.EVENT, {"event": "journal_restored", **told})
 
 
-def _print_restored(manifest: Mapping[str, Any], target: Path, files: int, wrong: list[str], *, dry_run: bool) -> None:
+def _print_restored(manifest: Manifest, target: Path, files: int, wrong: list[str], *, dry_run: bool) -> None:
     out = console()
-    at, sequence = iso(manifest["at"]), manifest["sequence"]
-    out.print(f"Backup of gateway {manifest['gateway']} made at {at}, journal up to entry {sequence}.")
+    sequence = manifest.sequence
+    out.print(f"Backup of gateway {manifest.gateway} made at {iso(manifest.at)}, journal up to entry {sequence}.")
     for sentence in wrong:
         out.print(sentence)
     if dry_run:
         out.print("The backup is damaged." if wrong else "The backup is sound; nothing was written.")
         return
-    out.print(f"{files} files restored; `emg check {target / manifest['site']}` and `emg run` go on from there.")
+    out.print(f"{files} files restored; `emg check {target / manifest.site}` and `emg run` go on from there.")
+    for name in manifest.files:
+        if name.startswith(ELSEWHERE):
+            out.print(f"It lay outside the site's folder; put it back: {target / name}", markup=False, soft_wrap=True)
     out.print(f"What was journaled after entry {sequence} is not in it: sinks and witnesses that saw more will say so.")
 
 

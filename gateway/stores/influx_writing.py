@@ -6,20 +6,23 @@ with finished text; version 1 at `/write`. Repeating a write does no harm: equal
 
 import gzip
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 from influxdb_client.client.write_api import SYNCHRONOUS
 
 from gateway.domain.destinations import InfluxServer
-from gateway.errors import StoreError
+from gateway.errors import SinkRefuses, StoreError
 from gateway.stores.influx_http import Answer, AnsweredBadly, connect, outcome
 from gateway.stores.line_protocol import PRECISION
 
 MOST_LINES = 10_000  # in one request
 UNUSABLE = frozenset({400, 422})  # something in what was sent is wrong
 TOO_LARGE = 413
+# More than so many lines of a request refused, and more than this share of it, are no matter of single lines any more.
+MANY, MANY_SHARE = 20, 0.05
+MOST_REFUSALS = 500  # answers while the poison of one request is sought: 20 lines of 10,000 need no more than 460
 _DROPPED = re.compile(r"\bdropped=(\d{1,9})\b")
 
 
@@ -43,16 +46,19 @@ class LineWriter:
     def write(self, lines: Sequence[str]) -> list[RefusedLine]:
         """Store these lines, in their order. Returns those that the server refuses; all others are stored.
 
-        Raises SinkBusy when the server cannot at present, SinkDenied when it does not let us in, StoreError when
-        the database is missing or the answer is none of InfluxDB's. Then some lines may be stored already: the
-        same lines are given again.
+        Raises SinkBusy when the server cannot at present, SinkDenied when it does not let us in, SinkRefuses when it
+        (or a proxy before it) refuses too many lines or every one, StoreError when the database is missing or the
+        answer is none of InfluxDB's. Then some lines may be stored already: the same lines are given again.
         """
         if not lines:
             return []
         if "\n".join(lines).count("\n") != len(lines) - 1:
             raise StoreError("found a line of line protocol with a line feed in it; expected one point per line.")
-        starts = range(0, len(lines), MOST_LINES)
-        return [bad for start in starts for bad in self._sift(lines, start, min(start + MOST_LINES, len(lines)), None)]
+        refused: list[RefusedLine] = []
+        for start in range(0, len(lines), MOST_LINES):
+            sift = _Sift(lines, start, min(start + MOST_LINES, len(lines)), self._post, self._server.url)
+            refused += sift.refused()
+        return refused
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,24 +69,6 @@ class LineWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _sift(self, lines: Sequence[str], start: int, end: int, known: Answer | None) -> list[RefusedLine]:
-        """Store lines[start:end]; `known` is the answer to them where they were tried as part of more.
-
-        Halving finds one poison line of a thousand with 20 requests beside the first: a half is tried as a whole
-        only while the other could hold the poison too. A line is refused only on an answer to itself alone, or to
-        a batch of which the server says that it dropped as many lines as there were.
-        """
-        refusal = known or self._post(lines[start:end])
-        if refusal is None:
-            return []
-        if end - start == 1 or _dropped(refusal) == end - start:
-            reason = refusal.sentence()
-            return [RefusedLine(number, lines[number], reason) for number in range(start, end)]
-        middle = (start + end) // 2
-        first = self._sift(lines, start, middle, None)
-        must_be_there = not first and refusal.status in UNUSABLE and end - middle > 1
-        return first + self._sift(lines, middle, end, refusal if must_be_there else None)
 
     def _post(self, lines: Sequence[str]) -> Answer | None:
         """Send lines; None when all are stored, the answer when something in them (or their size) is refused."""
@@ -102,6 +90,68 @@ class LineWriter:
             body, headers["Content-Encoding"] = gzip.compress(body, 6), "gzip"
         query = urlencode({"db": self._server.database, "precision": "u"})
         self._connection.pool.request("POST", f"{self._server.url}/write?{query}", body=body, headers=headers)
+
+
+class _Sift:
+    """The lines [start:end] of a request on their way; halves what is refused until the poison is found.
+
+    One poison line of a thousand takes 20 requests beside the first: a half is tried as a whole only while the other
+    could hold the poison too. A line is refused only on an answer to itself alone, or to a batch of which the server
+    says that it dropped as many lines as there were.
+    """
+
+    def __init__(
+        self, lines: Sequence[str], start: int, end: int, post: Callable[[Sequence[str]], Answer | None], url: str
+    ) -> None:
+        self._lines, self._start, self._end, self._post, self._url = lines, start, end, post, url
+        self._most = max(MANY, int(MANY_SHARE * (end - start)))
+        self._taken = 0  # lines that are certainly stored
+        self._answers = 0  # that refused something
+        self._alone = 0  # lines refused on an answer that does not say itself how many it dropped
+        self._reason = ""
+
+    def refused(self) -> list[RefusedLine]:
+        """Store the lines; those that are refused. Raises SinkRefuses when they are too many, or all."""
+        found = self._store(self._start, self._end, None)
+        if self._alone and not self._taken:
+            raise self._trouble()
+        return found
+
+    def _store(self, start: int, end: int, known: Answer | None) -> list[RefusedLine]:
+        """`known` is the answer to these lines where they were tried as part of more."""
+        refusal = known or self._post(self._lines[start:end])
+        if refusal is None:
+            self._taken += end - start
+            return []
+        self._count(refusal)
+        if _dropped(refusal) == end - start:
+            return self._refusals(start, end, refusal)
+        if end - start == 1:
+            self._alone += 1
+            if self._alone > self._most or (self._alone >= MANY and not self._taken):
+                raise self._trouble()
+            return self._refusals(start, end, refusal)
+        middle = (start + end) // 2
+        first = self._store(start, middle, None)
+        must_be_there = not first and refusal.status in UNUSABLE and end - middle > 1
+        return first + self._store(middle, end, refusal if must_be_there else None)
+
+    def _count(self, refusal: Answer) -> None:
+        self._answers += 1
+        self._reason = refusal.sentence()
+        if self._answers > MOST_REFUSALS:
+            raise self._trouble()
+
+    def _refusals(self, start: int, end: int, refusal: Answer) -> list[RefusedLine]:
+        return [RefusedLine(number, self._lines[number], refusal.sentence()) for number in range(start, end)]
+
+    def _trouble(self) -> SinkRefuses:
+        whole = self._end - self._start
+        return SinkRefuses(
+            f"{self._url} refuses too much to be a matter of single readings: of {whole} lines {self._taken} were "
+            f"taken and {self._alone} refused before this was given up. It says {self._reason}. Nothing is lost; look "
+            "at the server, at what stands before it and at the types of its fields: the same is sent again"
+        )
 
 
 def _dropped(answer: Answer) -> int:

@@ -11,6 +11,7 @@ import pytest
 from gateway.config import load_site, site_json_schema
 from gateway.destinations import secret_of_sink
 from gateway.domain.sites import AccountMethod, LineKind, MeteringLevel
+from gateway.errors import ConfigError
 from tests.profiles.conftest import SOUND as LAB_PROFILE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,3 +145,6 @@ def test_secrets_come_from_the_environment_or_the_secrets_folder(
     monkeypatch.setenv("EMG_SINK_DAY_FILES_TOKEN", "from outside")
     assert secret_of_sink("day-files", "TOKEN") == "from outside"
     assert secret_of_sink("other", "TOKEN") == ""
+    (tmp_path / "EMG_SINK_OTHER_TOKEN").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="EMG_SINK_OTHER_TOKEN: found bytes that are no UTF-8"):
+        secret_of_sink("other", "TOKEN")

@@ -40,6 +40,7 @@ class FakeSink:
         self.arrived: list[str] = []  # every line that was stored, in the order of storing, repeats included
         self.kept: dict[tuple[str, int], list[str]] = {}  # (series, instant) -> the lines kept for it
         self.readable = True
+        self.poison = ""  # what has it in a line is refused, whatever the mood
         self._chance = random.Random(seed)
         self._server = ContractServer(self._answer)
 
@@ -60,6 +61,8 @@ class FakeSink:
         if asked.path != "/write":
             return Told(404, b"404 page not found")
         how = self.mood(self._chance)
+        if self.poison and any(self.poison in line for line in asked.lines):
+            how = "400"
         retry_after_s = self._chance.choice((1, 7, 40)) if how in {"429", "503"} else 0
         self.answered.append(Answered(self.clock.now(), how, retry_after_s, len(asked.lines)))
         if how in {"", "lost", *LIES}:

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import pwd
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,11 @@ from gateway.config import load_site
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
+from gateway.errors import JournalError
+from gateway.handing_in import hand_in
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.inbox import take_in, waiting_files
+from gateway.journal.reader import entries_between
 from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.opening import open_reading_store
@@ -122,6 +128,7 @@ def test_beside_an_acquiring_process_it_goes_through_the_inbox(
     [
         ("12,5", (), "expected a number [kWh]"),
         ("12.3456789", (), "a multiple of the register's resolution"),
+        ("1e40", (), "at most 64 bits of counts"),
         ("1", ("--evidence", "absent.pdf"), "absent.pdf: cannot be kept as evidence"),
     ],
 )
@@ -147,3 +154,37 @@ def test_nobody_approves_alone_and_nothing_unknown_is_decided(
     assert "no such series" in capsys.readouterr().err
     assert propose(site, "1", at="yesterday") == 2
     assert "expected e.g." in capsys.readouterr().err
+    assert propose(site, "1", at="0001-01-01T00:00:00+08:00") == 2
+    assert "within the years 2 to 9998" in capsys.readouterr().err
+    assert main(["correct", "reject", str(site.file), str(number), "--approver", "Zhao\u200b", "--remark", "no"]) == 2
+    assert "invisible character U+200B" in capsys.readouterr().err
+
+
+def test_a_command_that_waits_takes_the_inbox_in_itself_once_the_journal_is_free(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    journal = Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=SystemClock())
+
+    def let_go() -> None:  # another command, which had looked into the inbox before anything was there
+        while not waiting_files(site.data_dir):
+            time.sleep(0.01)
+        journal.close_now()
+
+    other = threading.Thread(target=let_go)
+    other.start()
+    assert propose(site, "none", "--json") == 0
+    other.join()
+    entry = next(entries_between(site.data_dir / "journal", told(capsys)["proposal"], 1 << 40))
+    assert entry.body["inbox"]["user"] == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_what_nobody_takes_in_waits_and_that_is_told(site_file: Callable[..., Path]) -> None:
+    site = plant(site_file())
+    item = (EntryKind.AUDIT, {"n": 1})
+    with (
+        Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=SystemClock()),
+        pytest.raises(JournalError, match=r"no verdict within 0.1 s\. Nothing is lost"),
+    ):
+        hand_in(site, [item], origin="o", author="a", clock=SystemClock(), wait_s=0.1)
+    assert len(waiting_files(site.data_dir)) == 1

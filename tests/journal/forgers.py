@@ -67,12 +67,6 @@ def rebuilt(frame: bytes, payload: bytes, *, sequence: int | None = None, previo
     return build_frame(number, frame[16:48] if previous is None else previous, payload)
 
 
-def digest_of(frame: bytes) -> bytes:
-    """The hash in the chain; of a pruned entry the one that it states."""
-    value = read(frame)
-    return bytes.fromhex(value["body"]["hash"]) if value["kind"] == "pruned" else hash_of(frame)
-
-
 def rechained(frames: list[bytes], start: int, how: str) -> list[bytes]:
     """All from index `start` on chained and numbered anew, checkpoints stating what they now stand behind.
 
@@ -80,7 +74,7 @@ def rechained(frames: list[bytes], start: int, how: str) -> list[bytes]:
     """
     done = frames[:start]
     for frame in frames[start:]:
-        value, previous = read(frame), digest_of(done[-1]) if done else bytes(32)
+        value, previous = read(frame), hash_of(done[-1]) if done else bytes(32)
         if value["kind"] == "checkpoint":
             body, claim = value["body"], {"hash": previous.hex(), "sequence": len(done)}
             forged = signed_claim(private_key(666), body["gateway"], len(done), previous, value["at"])
@@ -96,7 +90,7 @@ def altered(frame: bytes, chance: random.Random) -> bytes:
     if value["kind"] == "checkpoint":  # the others are not signed by itself
         part = "body"
     if value["kind"] == "pruned":
-        body["hash"] = chance.randbytes(32).hex()
+        body["payload"] = chance.randbytes(32).hex()
     elif part == "at":
         value["at"] += chance.choice([-1, 1, 3600_000_000])
     elif part == "boot":
@@ -122,7 +116,7 @@ def edit_a_byte(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
     where = chance.randrange(len(payload))
     payload[where] = (payload[where] + chance.randrange(1, 256)) % 256
     if read(frames[at])["kind"] == "pruned":
-        payload = bytearray(frames[at][48:].replace(b'"hash":"', b'"hash":"0', 1))
+        payload = bytearray(frames[at][48:].replace(b'"payload":"', b'"payload":"0', 1))
     frames[at] = rebuilt(frames[at], bytes(payload))
     return frames, at + 1
 
@@ -147,7 +141,7 @@ def delete(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
 
 def insert(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
     at = some_index(good, chance)
-    own = build_frame(at + 1, digest_of(good.frames[at - 1]), payload_of("event", {"event": "tick"}, 1))
+    own = build_frame(at + 1, hash_of(good.frames[at - 1]), payload_of("event", {"event": "tick"}, 1))
     frames = [*good.frames[:at], own, *good.frames[at:]]
     return (frames if chance.random() < 0.5 else rechained(frames, at, "forge")), at + 1
 
@@ -204,7 +198,7 @@ def forge_pruning(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
     if chance.random() < 0.5:
         named = hashlib.sha256(digest).hexdigest()
         body = {"event": "payloads_pruned", "ranges": [[at + 1, at + 1]], "entries": 1, "digest": named}
-        frames.append(build_frame(len(frames) + 1, digest_of(frames[-1]), payload_of("event", body, 1)))
+        frames.append(build_frame(len(frames) + 1, hash_of(frames[-1]), payload_of("event", body, 1)))
     return frames, at + 1
 
 
@@ -212,7 +206,7 @@ def forge_a_salvage(good: Good, chance: random.Random) -> tuple[list[bytes], int
     """Entries go missing, and an event at the end of the journal says that damage took them."""
     at, count = some_index(good, chance), chance.randrange(1, 4)
     body = {"event": "salvaged", "lost": [[at + 1, at + count]], "frames": 1, "damaged": []}
-    last = build_frame(len(good.frames) + 1, digest_of(good.frames[-1]), payload_of("event", body, 1))
+    last = build_frame(len(good.frames) + 1, hash_of(good.frames[-1]), payload_of("event", body, 1))
     return [*good.frames[:at], *good.frames[at + count :], last], at + 1
 
 
@@ -224,7 +218,7 @@ def forge_a_rotation(good: Good, chance: random.Random) -> tuple[list[bytes], in
     body |= {"key": signed_claim(key, "gw-test", 1, bytes(32), 1)["key"]}
     body |= chance.choice([{"signature": bytes(64).hex()}, {"lost": True}])
     number = len(good.frames) + 1
-    frames = [*good.frames, build_frame(number, digest_of(good.frames[-1]), payload_of("event", body, last["at"]))]
+    frames = [*good.frames, build_frame(number, hash_of(good.frames[-1]), payload_of("event", body, last["at"]))]
     claim = signed_claim(key, "gw-test", number, hash_of(frames[-1]), last["at"])
     frames.append(build_frame(number + 1, hash_of(frames[-1]), payload_of("checkpoint", claim, last["at"])))
     return frames, number
@@ -250,7 +244,7 @@ def rewrite_before_a_pruned_entry(good: Good, chance: random.Random) -> tuple[li
     at = chance.choice(found)
     frames = list(good.frames)
     frames[at - 1] = altered(frames[at - 1], chance)
-    frames[at] = rebuilt(frames[at], frames[at][48:], previous=digest_of(frames[at - 1]))
+    frames[at] = rebuilt(frames[at], frames[at][48:], previous=hash_of(frames[at - 1]))
     return frames, at
 
 
@@ -269,9 +263,9 @@ def forge_a_count(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
 def forge_a_retirement(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
     """The oldest entries go missing, and an event at the end of the journal says that they left by age."""
     at = chance.randrange(2, good.signed - 1)
-    body = {"event": "segments_retired", "last": at, "hash": digest_of(good.frames[at - 1]).hex()}
+    body = {"event": "segments_retired", "last": at, "hash": hash_of(good.frames[at - 1]).hex()}
     body |= {"key": read(good.frames[1])["body"]["key"], "public": good.public.hex()}
-    last = build_frame(len(good.frames) + 1, digest_of(good.frames[-1]), payload_of("event", body, 1))
+    last = build_frame(len(good.frames) + 1, hash_of(good.frames[-1]), payload_of("event", body, 1))
     return [*good.frames[at:], last], 1
 
 

@@ -5,6 +5,7 @@ the product's own reading cannot hide itself.
 """
 
 import hashlib
+import json
 import struct
 import zlib
 from collections.abc import Sequence
@@ -57,4 +58,8 @@ def build_frame(sequence: int, previous: bytes, payload: bytes) -> bytes:
 
 
 def hash_of(frame: bytes) -> bytes:
-    return hashlib.sha256(frame[8:]).digest()
+    """The entry's hash; the stand-in of a pruned one states the digest of the payload that was there."""
+    digest = hashlib.sha256(frame[48:]).digest()
+    if frame.find(b'"kind":"pruned"', 48) > 0 and (value := json.loads(frame[48:]))["kind"] == "pruned":
+        digest = bytes.fromhex(value["body"]["payload"])
+    return hashlib.sha256(frame[8:48] + digest).digest()

@@ -50,6 +50,11 @@ def signed_claim(key: Ed25519PrivateKey, gateway: str, sequence: int, digest: by
     return {**body, "signature": key.sign(text).hex()}
 
 
+def permit_signature(key: Ed25519PrivateKey, gateway: str, number: int, body: Claim) -> str:
+    """Of an event of pruning, retirement or salvage."""
+    return key.sign(f"emg permit 1\n{gateway}\n{number}\n".encode() + as_bytes(body) + b"\n").hex()
+
+
 class Hand:
     """Writes one journal, entry after entry; `witness` keeps what each checkpoint said."""
 
@@ -106,6 +111,11 @@ class Hand:
         self.key = new
         return self.write("event", body)
 
+    def permit(self, body: Claim, *, at_number: int | None = None) -> int:
+        """An event that says what may be absent, signed for its place, or for another one."""
+        number = len(self.frames) + 1 if at_number is None else at_number
+        return self.write("event", {**body, "signature": permit_signature(self.key, self.gateway, number, body)})
+
     def some(self, count: int) -> None:
         """Entries of all kinds, a checkpoint now and then."""
         for _ in range(count):
@@ -124,14 +134,15 @@ class Hand:
         self.pruned = {n: pruned(self.frames[n - 1]) for n in sequences}
         digest = hashlib.sha256(b"".join(self.pruned[n][8:] for n in sequences)).hexdigest()
         ranges = [[n, n] for n in sequences]
-        self.write("event", {"event": "payloads_pruned", "ranges": ranges, "entries": len(ranges), "digest": digest})
+        self.permit({"event": "payloads_pruned", "ranges": ranges, "entries": len(ranges), "digest": digest})
         self.checkpoint()
 
 
 def pruned(frame: bytes) -> bytes:
     """The frame of a readings entry whose payload has left."""
     value = read(frame)
-    value |= {"kind": "pruned", "body": {"hash": hash_of(frame).hex(), "readings": len(value["body"].get("of", []))}}
+    digest = hashlib.sha256(frame[48:]).hexdigest()
+    value |= {"kind": "pruned", "body": {"payload": digest, "readings": len(value["body"].get("of", []))}}
     return build_frame(int.from_bytes(frame[8:16], "big"), frame[16:48], as_bytes(value))
 
 

@@ -97,7 +97,7 @@ def test_a_decision_must_answer_a_proposal_in_its_very_words(tmp_path: Path) -> 
     [
         ({"correction": "done"}, "expected one of proposed, approved, rejected"),
         ({"reason": " "}, "expected why, in words"),
-        ({"series": "main"}, "not enough values"),
+        ({"series": "main"}, "expected enterprise/point/quantity"),
         ({"instant": [START + 1, START]}, "ascending"),
         ({"instant": []}, "1 to 100000 instants"),
         ({"instant": [START, 0.5]}, "64-bit integers"),

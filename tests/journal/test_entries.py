@@ -222,12 +222,12 @@ def test_what_others_add_to_a_body_does_no_harm() -> None:
 
 
 def test_a_pruned_entry_keeps_its_place_in_the_chain() -> None:
-    told = hashlib.sha256(b"what was there").digest()
-    payload = encode_payload(EntryKind.PRUNED, body={"hash": told.hex(), "readings": 9}, **STAMP)
-    entry = decode_entry(Frame(0, 7, bytes(32), payload))
-    assert (entry.kind, entry.hash, readings_of(entry)) == (EntryKind.PRUNED, told, [])
+    was = Frame(0, 7, bytes(32), encode_payload(EntryKind.EVENT, body={"event": "was there"}, **STAMP))
+    told = {"payload": hashlib.sha256(was.payload).hexdigest(), "readings": 9}
+    entry = decode_entry(Frame(0, 7, bytes(32), encode_payload(EntryKind.PRUNED, body=told, **STAMP)))
+    assert (entry.kind, entry.hash, readings_of(entry)) == (EntryKind.PRUNED, was.hash, [])
     with pytest.raises(JournalError, match="entry 7"):
-        decode_entry(Frame(0, 7, bytes(32), encode_payload(EntryKind.PRUNED, body={"hash": "x"}, **STAMP)))
+        decode_entry(Frame(0, 7, bytes(32), encode_payload(EntryKind.PRUNED, body={"payload": "x"}, **STAMP)))
 
 
 JSON = st.recursive(

@@ -16,7 +16,7 @@ from gateway.clocks import ReplayClock
 from gateway.domain.readings import Reading
 from gateway.errors import JournalError
 from gateway.journal.compressing import compress_closed, compress_segment
-from gateway.journal.disk import hold_lock
+from gateway.journal.disk import hold_lock, sync_directory
 from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries
 from gateway.journal.salvage import Salvage, examine, salvage
@@ -345,6 +345,24 @@ def test_a_hole_that_no_event_names_is_damage(tmp_path: Path) -> None:
             list(entries(into(directory)))
 
 
+def test_no_writer_begins_while_a_journal_is_being_salvaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "journal"
+    flip(make_journal(directory, 9)[0], 8 * 300)
+    held = []
+
+    def look(path: Path) -> None:
+        with hold_lock(directory / "writer.lock") as mine:
+            held.append(not mine)
+        sync_directory(path)
+
+    monkeypatch.setattr("gateway.journal.salvage.sync_directory", look)
+    assert salvage(directory, tmp_path / "new", clock=ReplayClock(START)).needed
+    assert held
+    assert all(held)
+    with hold_lock(directory / "writer.lock") as mine:
+        assert mine
+
+
 def test_what_cannot_be_salvaged_is_refused_by_name(tmp_path: Path) -> None:
     directory = tmp_path / "journal"
     paths = make_journal(directory, 9)
@@ -378,7 +396,10 @@ def test_a_salvage_that_is_killed_leaves_nothing_half_and_is_done_again(tmp_path
     before = state_of(directory)
     chance = random.Random(SEED)
     for kill in range(8):
-        command = [sys.executable, "-c", KILLED, directory, tmp_path / f"new{kill // 2}"]
+        target = tmp_path / f"new{kill // 2}"
+        if target.exists():
+            shutil.rmtree(target)  # the first of two was fast enough
+        command = [sys.executable, "-c", KILLED, directory, target]
         killed = run_until_killed(command, seconds=chance.uniform(0, 0.1), env={"PYTHONPATH": str(ROOT)})
         assert "done" in killed.lines or killed.by_signal
         if (tmp_path / f"new{kill // 2}").exists():

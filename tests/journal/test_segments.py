@@ -24,21 +24,28 @@ PAYLOAD = b'{"at":1,"body":{},"boot":"b","kind":"event","monotonic_ns":2}'
 
 
 def test_a_frame_is_these_bytes() -> None:
-    # The checksum from GNU gzip, the hash from coreutils, each over sequence 7, 32 zero bytes and the payload:
-    # (printf '\0\0\0\0\0\0\0\7'; head -c32 /dev/zero; printf '%s' PAYLOAD) > x; sha256sum x; gzip -c x | tail -c8 | xxd
+    # The checksum from GNU gzip over sequence 7, 32 zero bytes and the payload; the hash from coreutils:
+    # (printf '\0\0\0\0\0\0\0\7'; head -c32 /dev/zero) > x; (cat x; printf '%s' PAYLOAD) | gzip -c | tail -c8 | xxd
+    # (cat x; printf '%s' PAYLOAD | sha256sum | cut -c-64 | xxd -r -p) | sha256sum
     assert encode_frame(7, bytes(32), PAYLOAD).hex() == (
         "0000003d" + "e822be5a" + "0000000000000007" + "00" * 32 + PAYLOAD.hex()
     )
-    assert entry_hash(7, bytes(32), PAYLOAD).hex() == "c43ee703ef6a7bc7b4fb18791f6d00b2c8cc86ef0fcfc84a99a3ed66c104b36e"
+    assert entry_hash(7, bytes(32), PAYLOAD).hex() == "ef05fdea6ac5ed8fdf5ee19599a682f2af2dc067cab0ed7a668855574e9398f4"
+
+
+def sha256sum(data: bytes) -> bytes:
+    told = subprocess.run(["sha256sum"], input=data, stdout=subprocess.PIPE, check=True).stdout
+    return bytes.fromhex(told.split()[0].decode())
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum (coreutils) is not installed")
-def test_the_hash_of_an_entry_is_what_sha256sum_says_of_its_frame_without_length_and_checksum(tmp_path: Path) -> None:
+def test_the_hash_of_an_entry_is_what_sha256sum_says_of_its_place_and_of_what_it_says_of_its_payload(
+    tmp_path: Path,
+) -> None:
     (path,) = make_journal(tmp_path / "journal", 3)
     frames = split_frames(path.read_bytes())
     for frame, following in pairwise(frames):
-        told = subprocess.run(["sha256sum"], input=frame[8:], stdout=subprocess.PIPE, check=True).stdout
-        assert told.split()[0].decode() == following[16:48].hex()
+        assert sha256sum(frame[8:48] + sha256sum(frame[48:])) == following[16:48]
 
 
 def test_the_directory_listing_is_the_index(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_pruned_entries_without_their_event_or_with_an_unsigned_one(tmp_path: Pa
 
 def retired(written: Hand, last: int, **key: str) -> list[bytes]:
     body = {"event": "segments_retired", "last": last, "hash": hash_of(written.frames[last - 1]).hex(), "segment": "x"}
-    written.write("event", {**body, **key})
+    written.permit({**body, **key})
     written.checkpoint()
     return written.frames[last:]
 
@@ -245,13 +245,14 @@ def test_a_journal_without_its_beginning_verifies_with_the_event_that_tells_of_i
 
 def test_a_key_that_nothing_names_any_more_has_to_be_given(tmp_path: Path) -> None:
     frames = retired(hand(rotated=False), 7)
-    (finding,) = checked(tmp_path, frames).findings
+    finding, unknown = checked(tmp_path, frames).findings
+    assert unknown == f"entry {len(frames) + 6}, segments_retired, is signed by no key that is known"
     assert f"names the public key {id_of(private_key(1))}: give it with --key" in finding
     assert checked(tmp_path, frames, keys=[FIRST]).findings == []
 
 
 def salvaged(written: Hand, first: int, last: int) -> list[bytes]:
-    written.write("event", {"event": "salvaged", "lost": [[first, last]], "frames": 1, "damaged": []})
+    written.permit({"event": "salvaged", "lost": [[first, last]], "frames": 1, "damaged": []})
     written.checkpoint()
     return [*written.frames[: first - 1], *written.frames[last:]]
 
@@ -385,7 +386,14 @@ def test_the_key_comes_as_hexadecimal_or_in_a_file(tmp_path: Path, capsys: pytes
         assert main([str(tmp_path), "--key", key]) == 0
         assert "signed by a given key" in capsys.readouterr().out
     assert main([str(tmp_path), "--key", THIRD.hex()]) == 1
-    assert main([str(tmp_path), "--key", "no such file"]) == 2
+    capsys.readouterr()
+    pem = tmp_path / "journal.key"
+    pem.write_text("-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ\n-----END PRIVATE KEY-----\n")
+    for word in ("no such file", str(pem), id_of(private_key(1)), FIRST.hex() + "00", ""):
+        assert main([str(tmp_path), "--key", word]) == 2
+        told = capsys.readouterr().err
+        assert "expected 64 hex digits or journal.pub; found" in told
+        assert "MC4C" not in told
 
 
 def test_what_the_writer_writes_verifies_with_its_key(tmp_path: Path) -> None:

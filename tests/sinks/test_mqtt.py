@@ -109,6 +109,18 @@ def test_a_late_reading_is_published_and_does_not_replace_the_newest(plant, mosq
     assert retained(mosquitto, "emg/v1/out/#")[f"emg/v1/out/{TOTAL}"]["sequence"] == 2
 
 
+def test_a_late_reading_does_not_replace_the_newest_after_a_start_either(plant, mosquitto):  # noqa: F811
+    site = with_mqtt(plant, mosquitto)
+    with open_sinks(site, plant.clock) as (_, [sink]):
+        sink.deliver([Delivery(2, totals(5, 1))])
+    with open_sinks(site, plant.clock) as (_, [sink]):
+        sink.deliver([Delivery(3, totals(1, 1))])
+    assert retained(mosquitto, "emg/v1/out/#")[f"emg/v1/out/{TOTAL}"]["sequence"] == 2
+    with open_sinks(site, plant.clock) as (_, [sink]):
+        sink.deliver([Delivery(4, totals(6, 1))])
+    assert retained(mosquitto, "emg/v1/out/#")[f"emg/v1/out/{TOTAL}"]["sequence"] == 4
+
+
 async def test_a_restart_of_the_broker_loses_nothing(plant, mosquitto):  # noqa: F811
     site = with_mqtt(plant, mosquitto)
     subscriber = Subscriber(mosquitto, "emg/v1/out/+/+/+", session="reader")

@@ -9,6 +9,7 @@ import pytest
 import gateway.sinks.commands as program
 from gateway.__main__ import main
 from gateway.domain.readings import Reading
+from gateway.errors import SinkRefuses
 from gateway.sinks.drain import drain_once
 from gateway.sinks.opening import drain_site, open_sinks
 from gateway.stores.embedded import EmbeddedStore
@@ -63,14 +64,14 @@ def test_what_is_delivered_is_shown_and_a_request_is_done_here_when_nobody_write
 
 
 async def test_a_held_back_reading_is_a_finding_and_the_acquiring_process_sends_it_again(plant, capsys, monkeypatch):
-    poisoned = True
-    fake = FakeSink(plant.clock, 1, lambda _: "400" if poisoned else "")
+    fake = FakeSink(plant.clock, 1, lambda _: "")
+    fake.poison = "active_power"
     with fake.serving():
         site = replace(plant.site(), sinks={"copy": sink_to(fake.declared())})
         monkeypatch.setattr(program, "load_site", lambda _: site)
         with plant.journal() as journal, EmbeddedStore.open(site.data_dir / "readings.db") as store:
             draining = asyncio.create_task(drain_site(site, journal, store, plant.clock, pace_s=0))
-            await journal.append(*entry([Reading("steel/main/active_power", START, 1.5)]))
+            await journal.append(*entry([Reading("steel/main/active_power", START, 1.5), *totals(0, 1)]))
             async with asyncio.timeout(20):
                 while (found := await asyncio.to_thread(shown, capsys, "SITE"))[0] != 1:
                     await asyncio.sleep(0.05)
@@ -81,14 +82,29 @@ async def test_a_held_back_reading_is_a_finding_and_the_acquiring_process_sends_
             assert told["sinks"][1]["sequence"] == 2  # it holds up nobody
             assert await asyncio.to_thread(main, ["sinks", "SITE"]) == 1
             assert f"--retry {held['id']}" in capsys.readouterr().out
-            poisoned = False
-            code, told = await asyncio.to_thread(shown, capsys, "SITE", "--retry", str(held["id"]))
+            code, told = await asyncio.to_thread(shown, capsys, "SITE", "--retry", "all")
+            assert (code, [one["id"] for one in told["quarantine"]]) == (1, [held["id"]])  # it is refused still
+            fake.poison = ""
+            code, told = await asyncio.to_thread(shown, capsys, "SITE", "--retry", "all")
             assert (code, told["quarantine"]) == (0, [])
             draining.cancel()
             await asyncio.wait({draining})
-    assert [line.split(" ")[0] for line in fake.arrived] == [
-        "readings,enterprise=steel,point=main,quantity=active_power"
-    ]
+    assert [line.split(" ")[0].rpartition("=")[2] for line in fake.arrived] == ["active_energy_import", "active_power"]
+
+
+async def test_a_sink_that_refuses_everything_is_in_trouble_and_holds_nothing_back(plant, capsys, monkeypatch):
+    fake = FakeSink(plant.clock, 1, lambda _: "400")
+    with fake.serving():
+        site = replace(plant.site(), sinks={"copy": sink_to(fake.declared())})
+        monkeypatch.setattr(program, "load_site", lambda _: site)
+        with plant.journal() as journal, open_sinks(site, plant.clock) as (book, [sink]):
+            journal.append_all_now([entry(totals(0, 300))])
+            with pytest.raises(SinkRefuses, match="of 300 lines 0 were taken"):
+                drain_once(journal.directory, sink)
+            assert (book.standing("copy").sequence, book.quarantine()) == (0, [])
+            assert len(fake.answered) < 60
+            fake.mood = lambda _: ""
+            assert drain_once(journal.directory, sink) == 300
 
 
 @pytest.mark.parametrize("state", ["denied", "stopped"])

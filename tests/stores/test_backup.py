@@ -11,55 +11,24 @@ from typing import Any
 import pytest
 
 from gateway.__main__ import main
-from gateway.clocks import ReplayClock
 from gateway.config import load_site
 from gateway.contracts import Delivery
-from gateway.domain.readings import Quality, Reading
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
-from gateway.journal.entries import Entry, EntryKind, readings_body, readings_of
+from gateway.journal.entries import Entry, readings_of
 from gateway.journal.reader import entries
 from gateway.journal.verify import verify_journal
-from gateway.journal.writer import Journal
 from gateway.sinks.drain import drain_once
-from gateway.stores.backup import back_up, check_backup, restore
+from gateway.stores.backup import back_up
 from gateway.stores.opening import open_reading_store
 from gateway.stores.rebuilding import compare, rebuild
-
-START = 1_773_129_600_000_000
-SERIES = "works/main/active_energy_import"
+from gateway.stores.restoring import check_backup, restore
+from tests.stores.stored_site import START, fill, state_of, stored_site, writer
 
 
 def quiet(_: str) -> None:
     """Nobody looks at the progress of a test."""
-
-
-def writer(site: Site) -> Journal:
-    directory = site.data_dir / "journal"
-    return Journal.open(directory, gateway_id=site.gateway_id, clock=ReplayClock(START), segment_bytes=4000)
-
-
-def fill(site: Site, entries: range, journal: Journal) -> None:
-    """One entry per minute of data, some late, some repeated, some missing."""
-    for n in entries:
-        at = START + n * 60_000_000
-        readings = [Reading(SERIES, at, 1000 + n), Reading("works/gas/volume", at - 90_000_000, 5 * n)]
-        if n % 7 == 0:
-            readings += [
-                Reading(SERIES, at - 600_000_000, 990 + n),
-                Reading(SERIES, at, None, Quality.MISSING, "line.silent"),
-            ]
-        journal.append_now(EntryKind.READINGS, readings_body("hall", readings))
-
-
-def stored_site(path: Path, count: int = 60) -> Site:
-    site = load_site(path)
-    with writer(site) as journal:
-        fill(site, range(count), journal)
-    with open_reading_store(site, read_only=False) as store:
-        drain_once(site.data_dir / "journal", store)
-    return site
 
 
 def altered(entry: Entry) -> Delivery:
@@ -122,14 +91,14 @@ def test_the_private_key_is_left_out_unless_asked_for(site_file: Callable[..., P
     site = stored_site(site_file(), count=3)
     keys = site.data_dir / "keys"
     keys.mkdir(exist_ok=True)
-    for name in ("journal.key", "journal.pub"):
-        (keys / name).write_text("secret" if name.endswith("key") else "public", encoding="utf-8")
+    for name in ("journal.key", "journal.next.key", ".journal.key.partial", "journal.key~", "journal.pub"):
+        (keys / name).write_text("public" if name.endswith("pub") else "secret", encoding="utf-8")
     without, with_it = tmp_path / "a", tmp_path / "b"
     back_up(site, without, at=START)
     back_up(site, with_it, at=START, with_key=True)
-    assert not (without / "data/keys/journal.key").exists()
-    assert (without / "data/keys/journal.pub").exists()
-    key = with_it / "data/keys/journal.key"
+    assert [path.name for path in (state_of(without) / "data/keys").iterdir()] == ["journal.pub"]
+    assert len(list((state_of(with_it) / "data/keys").iterdir())) == 3
+    key = state_of(with_it) / "data/keys/journal.key"
     assert (key.read_text("utf-8"), key.stat().st_mode & 0o777) == ("secret", 0o600)
 
 
@@ -139,11 +108,11 @@ def test_a_damaged_backup_is_not_restored_and_says_what_is_wrong(
     site = stored_site(site_file(), count=5)
     folder = tmp_path / "backup"
     back_up(site, folder, at=START)
-    database = folder / "data/readings.db"
+    database = state_of(folder) / "data/readings.db"
     data = bytearray(database.read_bytes())
     data[5000] ^= 1
     database.write_bytes(data)
-    (folder / "site.toml").unlink()
+    (state_of(folder) / "site.toml").unlink()
     assert check_backup(folder) == [
         "data/readings.db: its SHA-256 is not the one of the manifest",
         "site.toml: missing",

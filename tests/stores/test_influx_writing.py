@@ -12,9 +12,9 @@ import pytest
 
 from gateway.domain.destinations import InfluxServer
 from gateway.domain.readings import Reading
-from gateway.errors import SinkBusy, SinkDenied, StoreError
+from gateway.errors import SinkBusy, SinkDenied, SinkRefuses, StoreError
 from gateway.stores.influx_http import ANSWER_LIMIT
-from gateway.stores.influx_writing import LineWriter, RefusedLine
+from gateway.stores.influx_writing import MANY, MOST_REFUSALS, LineWriter, RefusedLine
 from gateway.stores.line_protocol import SeriesLines
 from tests.stores.influx_answers import STORED, Asked, ContractServer, Told, failed
 from tests.stores.influx_server import Influxd, free_port, need, running
@@ -187,7 +187,7 @@ def test_every_poison_line_and_no_other_is_refused(contract):
     chosen = random.Random(4)
     for number in (1, 2, 3, 17, 64):
         lines = some_lines(number)
-        bad = {f"bad {n}": n for n in chosen.sample(range(number), chosen.randint(0, number))}
+        bad = {f"bad {n}": n for n in chosen.sample(range(number), chosen.randint(0, min(number - 1, MANY)))}
         for line, n in bad.items():
             lines[n] = line
         contract.stored.clear()
@@ -197,6 +197,36 @@ def test_every_poison_line_and_no_other_is_refused(contract):
         assert {line.line: line.number for line in refused} == bad
         assert all(re.fullmatch(r"HTTP 400: unable to parse 'bad \d+'", line.reason) for line in refused)
         assert sorted(contract.stored.values()) == sorted(set(lines) - set(bad))
+
+
+@pytest.mark.parametrize("number", [1, 2, 19, 20, 1000, 10_000])
+def test_a_server_or_proxy_that_answers_400_to_everything_is_trouble_and_no_poison(contract, number):
+    contract.answer = lambda asked: Told(400, b"<html>Bad Request</html>")
+    with LineWriter(contract.declared(), "t") as writer, pytest.raises(SinkRefuses, match=r"0 were taken.*HTTP 400"):
+        writer.write(some_lines(number))
+    assert len(contract.asked) <= 60
+
+
+@pytest.mark.parametrize(("number", "bad_ones"), [(400, 21), (2000, 101), (10_000, 600)])
+def test_more_than_a_few_of_a_hundred_refused_are_held_with_a_bounded_number_of_requests(contract, number, bad_ones):
+    lines = some_lines(number)
+    bad = {f"bad {n}" for n in range(bad_ones)}
+    for n, line in enumerate(sorted(bad)):
+        lines[n * (number // bad_ones)] = line
+    contract.answer = taking(contract, bad=bad)
+    with LineWriter(contract.declared(), "t") as writer, pytest.raises(SinkRefuses, match="too much"):
+        writer.write(lines)
+    assert len(contract.asked) <= 2 * MOST_REFUSALS + 1
+
+
+def test_as_many_as_may_be_refused_are_found_in_the_greatest_request(contract):
+    lines = some_lines(10_000)
+    places = random.Random(7).sample(range(10_000), MANY)
+    for n in places:
+        lines[n] = f"bad {n}"
+    contract.answer = taking(contract, bad={f"bad {n}" for n in places})
+    with LineWriter(contract.declared(), "t") as writer:
+        assert sorted(line.number for line in writer.write(lines)) == sorted(places)
 
 
 def test_lines_of_a_series_arrive_in_their_order_while_poison_is_sought(contract):
