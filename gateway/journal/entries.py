@@ -89,10 +89,10 @@ def decode_entry(frame: Frame) -> Entry:
         value = orjson.loads(frame.payload)
         kind, body = EntryKind(value["kind"]), value["body"]
         at, monotonic_ns, boot = value["at"], value["monotonic_ns"], value["boot"]
-        if (kind is EntryKind.PRUNED) != (pruned_digest(frame.payload) is not None):
-            raise ValueError("the stand-in of a pruned entry has another form")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise JournalError(f"entry {frame.sequence} has a payload of another kind: {error!r}") from error
+    if (kind is EntryKind.PRUNED) != (pruned_digest(frame.payload) is not None):
+        raise JournalError(f"entry {frame.sequence}: the stand-in of a pruned entry has another form")
     return Entry(frame.sequence, kind, at, monotonic_ns, boot, body, frame.previous, frame.hash)
 
 

@@ -66,13 +66,13 @@ class Tail(Enum):
 
 
 def entry_hash(sequence: int, previous: bytes, payload: bytes) -> bytes:
-    """SHA-256 over sequence number (8 bytes, big-endian), previous hash, and SHA-256 of the payload that was written."""
+    """SHA-256 over sequence number (8 bytes, big-endian), previous hash, and SHA-256 of the payload as written."""
     told = pruned_digest(payload) or hashlib.sha256(payload).digest()
     return hashlib.sha256(_SEQUENCE.pack(sequence) + previous + told).digest()
 
 
 def pruned_digest(payload: bytes) -> bytes | None:
-    """SHA-256 of the payload that was there, as the stand-in of a pruned entry states it; None for any other payload."""
+    """SHA-256 of the payload that was there, as the stand-in of a pruned entry states it; None for any other."""
     pruned = _PRUNED.match(payload)
     return bytes.fromhex(pruned[1].decode()) if pruned else None
 

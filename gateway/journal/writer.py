@@ -161,7 +161,7 @@ class Journal:
         return self._commit([self._draft(kind, body) for kind, body in items])
 
     def append_permits_now(self, bodies: Iterable[Mapping[str, object]]) -> int:
-        """As `append_all_now`, for events that say what may leave: each signed, at its place, with the journal's key."""
+        """As `append_all_now`, for events that say what may leave: each is signed, at its place, with our key."""
         return self._commit([self._permit_draft(body) for body in bodies])
 
     async def wait_beyond(self, sequence: int) -> int:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.clocks import ReplayClock
 from gateway.errors import JournalError
-from gateway.journal import writer
+from gateway.journal import checkpoints, writer
 from gateway.journal.checkpoints import checkpoint_line, keep_checking
 from gateway.journal.entries import EntryKind
 from gateway.journal.opening import newest_key
@@ -131,7 +131,7 @@ def test_an_entry_that_cannot_be_made_stops_the_journal_and_leaves_no_gap(
 ) -> None:
     with open_journal(tmp_path, key=KEY) as journal:
         with monkeypatch.context() as patched:
-            patched.setattr(writer, "make_checkpoint", lambda *_, **__: 1 / 0)
+            patched.setattr(checkpoints, "make_checkpoint", lambda *_, **__: 1 / 0)
             with pytest.raises(JournalError, match=r"ZeroDivisionError.*the journal has stopped"):
                 journal.append_checkpoint_now()
         with pytest.raises(JournalError, match="ZeroDivisionError"):
