@@ -16,6 +16,7 @@ from tests.journal.signed_journals import (
     Hand,
     as_bytes,
     payload_of,
+    permit_signature,
     private_key,
     pruned,
     public_of,
@@ -33,6 +34,7 @@ class Good(NamedTuple):
     signed: int  # entries that a checkpoint covers
     foreign: list[bytes]
     older: list[bytes]  # the same gateway again, gone on from a copy made before the newest checkpoint
+    hand: Hand  # the gateway, which signs whatever lies at the end of its journal; no forger uses its key himself
 
 
 Forger = Callable[[Good, random.Random], tuple[list[bytes], int]]
@@ -58,7 +60,7 @@ def good_journal(chance: random.Random) -> Good:
         hand.prune(readings[: chance.randrange(1, 6)])
         frames = [hand.pruned.get(n, frame) for n, frame in enumerate(hand.frames, 1)]
     other.some(len(frames))
-    return Good(frames, public, hand.witness, len(frames) - 1, other.frames, older.frames)
+    return Good(frames, public, hand.witness, len(frames) - 1, other.frames, older.frames, hand)
 
 
 def rebuilt(frame: bytes, payload: bytes, *, sequence: int | None = None, previous: bytes | None = None) -> bytes:
@@ -269,6 +271,75 @@ def forge_a_retirement(good: Good, chance: random.Random) -> tuple[list[bytes], 
     return [*good.frames[at:], last], 1
 
 
+def gone_on(good: Good, frames: list[bytes]) -> list[bytes]:
+    """The gateway starts again on what it finds, and signs a checkpoint behind it."""
+    number, at, frames = int.from_bytes(frames[-1][8:16], "big"), good.hand.at + 10, list(frames)
+    frames.append(build_frame(number + 1, hash_of(frames[-1]), payload_of("event", {"event": "tick"}, at)))
+    claim = signed_claim(good.hand.key, good.hand.gateway, number + 1, hash_of(frames[-1]), at)
+    return [*frames, build_frame(number + 2, hash_of(frames[-1]), payload_of("checkpoint", claim, at))]
+
+
+def announced(good: Good, body: Claim, chance: random.Random) -> bytes:
+    """An event at the end of the good journal: without a signature, with an older one's, or with a forger's own."""
+    number, last = len(good.frames) + 1, good.frames[-1]
+    own = permit_signature(private_key(669), good.hand.gateway, number, body)
+    another = [value["signature"] for value in (read(frame)["body"] for frame in good.frames) if "signature" in value]
+    body = {**body, **chance.choice([{}, {"signature": own}, {"signature": another[-1]}])}
+    return build_frame(number, hash_of(last), payload_of("event", body, good.hand.at + 1))
+
+
+def retire_and_let_sign(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at = chance.randrange(2, good.signed - 1)
+    body: Claim = {"event": "segments_retired", "last": at, "hash": hash_of(good.frames[at - 1]).hex()}
+    body |= {"key": read(good.frames[1])["body"]["key"], "public": good.public.hex()}
+    return gone_on(good, [*good.frames[at:], announced(good, body, chance)]), 1
+
+
+def prune_and_let_sign(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """An entry of readings gives up its payload; the event names it with the digest that it should have."""
+    numbers = [n for n, frame in enumerate(good.frames[: good.signed]) if read(frame)["kind"] == "readings"]
+    at, frames = chance.choice(numbers), list(good.frames)
+    frames[at] = pruned(frames[at])
+    digest = hashlib.sha256(frames[at][8:]).hexdigest()
+    body = {"event": "payloads_pruned", "ranges": [[at + 1, at + 1]], "entries": 1, "digest": digest}
+    return gone_on(good, [*frames, announced(good, body, chance)]), at + 1
+
+
+def salvage_and_let_sign(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    at, count = some_index(good, chance), chance.randrange(1, 4)
+    body = {"event": "salvaged", "lost": [[at + 1, min(at + count, good.signed)]], "frames": 1, "damaged": []}
+    kept = [*good.frames[:at], *good.frames[min(at + count, good.signed) :]]
+    return gone_on(good, [*kept, announced(good, body, chance)]), at + 1
+
+
+def permit_the_future(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """An event permits what is not yet written; once the gateway has written it, it is altered or gone."""
+    number = len(good.frames) + 1
+    named: Claim = {"ranges": [[1, 10**9]], "entries": 1, "digest": hashlib.sha256().hexdigest()}
+    lost: Claim = {"lost": [[number, number + 1]], "frames": 1, "damaged": []}
+    body = chance.choice([{"event": "payloads_pruned", **named}, {"event": "salvaged", **lost}])
+    *frames, event, last, checkpoint = gone_on(good, [*good.frames, announced(good, body, chance)])
+    if body["event"] == "salvaged":
+        return [*frames, event, checkpoint], number
+    return [*frames, event, rebuilt(last, last[48:].replace(b"tick", b"tock")), checkpoint], number
+
+
+def own_key_in_between(good: Good, chance: random.Random) -> tuple[list[bytes], int]:
+    """A key of the forger's is in force for one event, which he signs rightly; then the gateway's takes over again."""
+    key, hand, cut = private_key(670), Hand(1), chance.randrange(2, good.signed - 1)
+    hand.frames, hand.key, hand.at = list(good.frames), good.hand.key, good.hand.at
+    before, own = signed_claim(hand.key, "", 1, b"", 1)["key"], signed_claim(key, "", 1, b"", 1)["key"]
+    body: Claim = {"event": "key_rotated", "before": before, "key": own, "public": public_of(key).hex(), "lost": True}
+    hand.write("event", body)
+    hand.key = key
+    hand.permit({"event": "segments_retired", "last": cut, "hash": hash_of(good.frames[cut - 1]).hex()})
+    back = public_of(good.hand.key).hex()
+    text = f"emg key 1\n{hand.gateway}\n{own}\n{back}\n".encode()
+    rotated = {"event": "key_rotated", "before": own, "key": before, "public": back, "signature": key.sign(text).hex()}
+    hand.write("event", rotated)
+    return gone_on(good, hand.frames[cut:]), 1
+
+
 FORGERS: list[Forger] = [
     edit_a_byte,
     edit,
@@ -286,8 +357,20 @@ FORGERS: list[Forger] = [
     rewrite_before_a_pruned_entry,
     forge_a_count,
     forge_a_retirement,
+    retire_and_let_sign,
+    prune_and_let_sign,
+    salvage_and_let_sign,
+    permit_the_future,
+    own_key_in_between,
     cut_the_tail,
     put_an_older_copy_back,
 ]
 NEEDS_THE_WITNESS = {cut_the_tail, put_an_older_copy_back}
-TOLD_BY_A_FORGED_EVENT = {forge_pruning, forge_a_salvage, forge_a_retirement}
+LET_THE_GATEWAY_SIGN = {
+    retire_and_let_sign,
+    prune_and_let_sign,
+    salvage_and_let_sign,
+    permit_the_future,
+    own_key_in_between,
+}
+TOLD_BY_A_FORGED_EVENT = {forge_pruning, forge_a_salvage, forge_a_retirement, *LET_THE_GATEWAY_SIGN}

@@ -48,6 +48,27 @@ def test_salvage_tells_what_is_lost_and_makes_the_folder_when_asked(
     assert main(["journal", "salvage", str(tmp_path / "nowhere")]) == 2
 
 
+def test_salvage_of_a_site_signs_what_it_lost_and_of_a_bare_folder_says_that_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site_file = old_site(tmp_path / "site")
+    site = load_site(site_file)
+    journal_dir = site.data_dir / "journal"
+    path = sorted(journal_dir.glob("*.gz"))[1]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    public = ["--key", str(site.data_dir / "keys" / "journal.pub")]
+    assert main(["journal", "salvage", str(journal_dir), "--to", str(tmp_path / "bare")]) == 1
+    assert "will not verify" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "bare"), *public]) == 1
+    assert "salvaged is not signed by key" in capsys.readouterr().out
+    assert main(["journal", "salvage", str(site_file), "--to", str(tmp_path / "new")]) == 1
+    assert "will not verify" not in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "new"), *public]) == 1
+    assert "VERIFIED, " in capsys.readouterr().out.splitlines()[-1]
+
+
 def old_site(folder: Path) -> Path:
     """A site whose journal has a segment for each of five months, and one before the clock was set."""
     assert main(["init", str(folder)]) == 0

@@ -117,7 +117,7 @@ def assert_chain(directory: Path, good: dict[int, Entry]) -> None:
 
     The independent verifier says so too.
     """
-    report = verify_journal(directory)
+    report = verify_journal(directory, keys=[KEY.public])
     assert report.ok, report.problem
     told = list(entries(directory))
     named = {
@@ -177,6 +177,15 @@ def test_old_segments_leave_and_older_telemetry_loses_its_payload(
     for name, data in before.items():
         left = journal_dir / name
         assert left.suffix == ".journal" or not left.exists() or len(left.read_bytes()) <= len(data)
+
+
+def test_without_the_key_nothing_leaves(journal_dir: Path, whole: tuple[Path, dict[int, Entry]]) -> None:
+    before = {path.name: path.read_bytes() for path in journal_dir.glob("*.gz")}
+    with Journal.open(journal_dir, gateway_id=GATEWAY, clock=ReplayClock(NOW)) as journal:
+        with pytest.raises(JournalError, match="opened without a key"):
+            apply_retention(journal, SETTINGS, keep_from=EVERYTHING, now=NOW)
+    assert {path.name: path.read_bytes() for path in journal_dir.glob("*.gz")} == before
+    assert_chain(journal_dir, whole[1])
 
 
 def test_a_second_call_finds_nothing_to_do(journal_dir: Path) -> None:

@@ -20,8 +20,10 @@ from gateway.journal.disk import hold_lock, sync_directory
 from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries
 from gateway.journal.salvage import Salvage, examine, salvage
+from gateway.journal.signing import SigningKey
 from gateway.journal.verify import verify_journal
 from tests.journal.journals import (
+    GATEWAY,
     START,
     build_frame,
     hash_of,
@@ -30,6 +32,7 @@ from tests.journal.journals import (
     open_journal,
     split_frames,
 )
+from tests.journal.signed_journals import private_key
 from tests.killing import run_until_killed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -376,6 +379,51 @@ def test_what_cannot_be_salvaged_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="holds no journal"):
         examine(tmp_path / "empty")
     assert not list(tmp_path.glob(".*"))
+
+
+def signed_journal(directory: Path, key: SigningKey) -> None:
+    """Thirty events under checkpoints, one of them damaged."""
+    with open_journal(directory, segment_bytes=2500, key=key) as journal:
+        for number in range(30):
+            journal.append_now(EntryKind.EVENT, {"event": "tick", "number": number})
+            if number % 10 == 9:
+                journal.append_checkpoint_now()
+    flip(sorted(directory.glob("*.journal"))[1], 8 * 300)
+
+
+def test_of_a_signed_journal_the_key_signs_what_was_lost(tmp_path: Path) -> None:
+    directory, key = tmp_path / "journal", SigningKey(private_key(1))
+    signed_journal(directory, key)
+    with pytest.raises(JournalError, match=f"is signed with key {key.id}"):
+        salvage(directory, into(directory), clock=ReplayClock(START), key=SigningKey(private_key(2)))
+    assert not list(tmp_path.glob("*salvaged*"))
+    bare = rescue(directory)
+    assert (bare.key, bare.signed) == (key.id, False)
+    report = verify_journal(into(directory), keys=[key.public])
+    assert "salvaged is not signed by key" in report.problem["what"]
+    shutil.rmtree(into(directory))
+    assert salvage(directory, into(directory), clock=ReplayClock(START), key=key).signed
+    for _ in range(2):  # as it is, and when the writer has gone on
+        report = verify_journal(into(directory), keys=[key.public], every=True)
+        assert (report.ok, [text.split(" were")[0] for text in report.findings][0][:8]) == (True, "entries ")
+        with open_journal(into(directory), key=key) as journal:
+            journal.append_checkpoint_now()
+    assert len(verify_journal(into(directory), keys=[key.public]).findings) == 1  # the hole itself
+
+
+def test_a_lost_beginning_and_a_lost_end_of_a_signed_journal(tmp_path: Path) -> None:
+    key = SigningKey(private_key(1))
+    for part, place in (("first", 0), ("last", -1)):
+        directory = tmp_path / part
+        signed_journal(directory, key)
+        path = sorted(directory.glob("*.journal"))[place]
+        path.write_bytes(random.Random(1).randbytes(path.stat().st_size))
+        salvage(directory, into(directory), clock=ReplayClock(START), key=key, gateway_id=GATEWAY)
+        with open_journal(into(directory), key=key) as journal:
+            journal.append_checkpoint_now()
+        report = verify_journal(into(directory), keys=[key.public], every=True)
+        assert report.ok, (part, report.problem)
+        assert all("were lost by damage" in text for text in report.findings)
 
 
 KILLED = """

@@ -18,7 +18,15 @@ from typing import Any
 
 from gateway.journal.verify import Report, verify_journal
 from tests.journal.file_forgers import FILE_FORGERS
-from tests.journal.forgers import FORGERS, NEEDS_THE_WITNESS, TOLD_BY_A_FORGED_EVENT, Forger, Good, good_journal
+from tests.journal.forgers import (
+    FORGERS,
+    LET_THE_GATEWAY_SIGN,
+    NEEDS_THE_WITNESS,
+    TOLD_BY_A_FORGED_EVENT,
+    Forger,
+    Good,
+    good_journal,
+)
 from tests.journal.signed_journals import save
 
 ROUNDS = 300
@@ -39,8 +47,11 @@ def where_it_shows(good: Good, frames: list[bytes], number: int, forger: Forger)
     if forger in NEEDS_THE_WITNESS:
         marks = [claim["sequence"] for claim in good.witness]
     latest = next((n for n in marks if n >= number), len(frames)) + 1
-    late = bool(pruned_in(good)) or forger in TOLD_BY_A_FORGED_EVENT
-    return min([number, *pruned_in(good)]), len(good.frames) + 1 if late else latest
+    if forger in TOLD_BY_A_FORGED_EVENT:
+        latest = int.from_bytes(frames[-1][8:16], "big")
+    elif pruned_in(good):
+        latest = len(good.frames) + 1
+    return min([number, *pruned_in(good)]), latest
 
 
 def pruned_in(good: Good) -> list[int]:
@@ -92,6 +103,20 @@ def run(rounds: int, first_seed: int) -> dict[str, Any]:
     figures = {"rounds": rounds, "first_seed": first_seed, "found": found.total(), "found_by_forger": dict(found)}
     told = {"missed": missed, "good_journals_accused": accused, "first_bad_entry_misnamed": misnamed}
     return {**figures, **told, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def test_what_the_gateway_signs_afterwards_is_found_too() -> None:
+    for forger in sorted(LET_THE_GATEWAY_SIGN, key=lambda one: one.__name__):
+        for seed in range(25):
+            chance = random.Random(seed)
+            good = good_journal(chance)
+            frames, _ = forger(good, chance)
+            with tempfile.TemporaryDirectory() as folder:
+                save(frames, Path(folder))
+                trusting = verify_journal(Path(folder))
+                assert is_accused(trusting), (forger.__name__, seed)
+                report = verify_journal(Path(folder), keys=[good.public], every=seed % 5 == 0)
+            assert not report.ok, (forger.__name__, seed)
 
 
 def test_every_tampering_is_found_and_named_and_no_good_journal_is_accused() -> None:

@@ -22,6 +22,7 @@ from tests.journal.signed_journals import (
     id_of,
     members,
     payload_of,
+    permit_signature,
     private_key,
     public_of,
     read,
@@ -377,6 +378,47 @@ def test_a_witness_of_several_gateways_and_one_whose_lines_nobody_signed(
     kept.write_bytes(as_bytes(claim) + b"\nnot a checkpoint\n")
     assert main(words) == 2
     assert f"{kept}:2: no checkpoint" in capsys.readouterr().err
+
+
+def test_the_lines_of_a_witness_may_stand_in_any_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = hand(rotated=False)
+    save(written.frames[:-3], tmp_path / "short")
+    save(written.frames, tmp_path / "whole")
+    kept = save_witness([*written.witness[::-1], *written.witness], tmp_path / "kept")
+    assert main([str(tmp_path / "whole"), "--json", "--witness", str(kept)]) == 0
+    assert json.loads(capsys.readouterr().out)["witnessed_through"] == written.witness[-1]["sequence"]
+    assert main([str(tmp_path / "short"), "--witness", str(kept)]) == 1
+    assert "cut off, or an older copy" in capsys.readouterr().out
+    other = {**written.witness[0], "hash": "0" * 64}
+    other |= signed_claim(private_key(1), "gw-test", other["sequence"], bytes(32), other["at"])
+    save_witness([*written.witness, other], kept)  # what the gateway signed before it was put back to an older copy
+    assert main([str(tmp_path / "whole"), "--witness", str(kept)]) == 1
+
+
+@pytest.mark.parametrize("how", ["copied", "another body", "another gateway", "itself", "no key yet"])
+def test_a_permit_holds_for_its_place_its_words_and_its_gateway_alone(tmp_path: Path, how: str) -> None:
+    written = hand(rotated=False)
+    number = len(written.frames) + 1
+    body: dict[str, Any] = {"event": "salvaged", "lost": [[3, 3]], "frames": 1, "damaged": []}
+    if how == "copied":
+        written.permit(body, at_number=number - 1)
+    elif how == "another body":
+        signature = permit_signature(written.key, "gw-test", number, body)
+        written.write("event", {**body, "lost": [[3, 4]], "signature": signature})
+    elif how == "another gateway":
+        written.write("event", {**body, "signature": permit_signature(written.key, "gw-x", number, body)})
+    elif how == "itself":
+        written.permit({**body, "lost": [[3, number]]})
+    else:
+        frames = [build_frame(1, bytes(32), payload_of("event", {"event": "journal_created", "gateway": "x"}, START))]
+        frames.append(build_frame(2, hash_of(frames[0]), payload_of("event", {**body, "lost": [[1, 1]]}, START)))
+        (finding,) = checked(tmp_path, frames).findings
+        assert finding == "entry 2, salvaged, is signed by no key that is known"
+        return
+    written.checkpoint()
+    for keys in ((), (FIRST,)):
+        report = checked(tmp_path, written.frames, keys=keys)
+        assert (report.ok, report.problem["sequence"]) == (False, number)
 
 
 def test_the_key_comes_as_hexadecimal_or_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
