@@ -48,7 +48,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("journal", "salvage"): ("gateway.journal_files", "salvage_main", "a damaged journal: what is whole, what is lost"),
     ("journal", "retain"): ("gateway.journal_files", "retain_main", "let old telemetry and evidence leave the journal"),
     ("db", "init"): ("gateway.stores.influx_commands", "init_main", "database and retention on an InfluxDB"),
-    ("verify",): ("gateway.journal.verify", "main", "verify a journal: chain, signatures, witness, counts"),
+    ("verify",): ("gateway.journal_files", "verify_main", "verify a journal: chain, signatures, witness, counts"),
     ("simulate",): (
         "simulators.simulate",
         "simulate_main",

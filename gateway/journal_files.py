@@ -1,4 +1,4 @@
-"""`emg journal salvage` and `emg journal retain`: what becomes of the journal's files, damaged ones and old ones."""
+"""`emg verify`, `emg journal salvage` and `emg journal retain`: what becomes of the journal's files, damaged or old."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +11,7 @@ from gateway.command_line import print_json, run_app
 from gateway.config import load_site
 from gateway.domain.sites import Site
 from gateway.errors import JournalError
+from gateway.journal import verify
 from gateway.journal.retention import Retention, apply_retention, plan_retention
 from gateway.journal.salvage import Salvage, examine, salvage
 from gateway.journal.signing import load_key, private_file, site_key
@@ -159,3 +160,8 @@ def salvage_main(argv: list[str]) -> int:
 def retain_main(argv: list[str]) -> int:
     """`emg journal retain`."""
     return run_app(retain_app, argv, "emg journal retain")
+
+
+def verify_main(argv: list[str]) -> int:
+    """`emg verify`: the verifier, which knows folders only; a site file stands for the folder of its journal."""
+    return verify.main([str(_journal_dir(Path(word))) if word.endswith(".toml") else word for word in argv])

@@ -1,10 +1,9 @@
 """Checks a journal from its bytes alone: run this file with any Python 3.11, on a copy, anywhere.
 
-    python verify.py DIR [--key PUB]... [--witness FILE] [--signatures last|all] [--json]
+    python verify.py DIR [--key PUB]... [--witness FILE] [--json]
 
-Nothing of the product is imported: the format is README.md's, read a second time. Every entry binds all before it, so
-the newest good signature of a key covers all that it signed: `last` checks that one of every key, and every signature
-of another kind; when one is bad all are checked, to name the first. Behind the newest one anybody can change anything.
+Nothing of the product is imported: README.md's format is read a second time. Every entry binds all before it, so the
+newest good signature of a key covers all that it signed. That one is checked; if it is bad all are, to name the first.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import json
 import re
 import struct
 import sys
-import tomllib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -34,7 +32,7 @@ COUNTED = ["entries", "readings", "good", "pruned", "gap_slots", "first_sequence
 COUNTED += ["last_at", "signed_through", "not_yet_signed", "witnessed_through", "torn_bytes"]
 CLAIM = {"at": int, "gateway": str, "hash": str, "key": str, "sequence": int, "signature": str}
 PERMITS = ("payloads_pruned", "segments_retired", "salvaged")
-LEFT = re.compile(f'"event":"({"|".join(PERMITS)})"'.encode())
+MEMBER = bytes.fromhex("1f8b080400000000 00ff100045470c00")  # how each part of a compressed segment begins
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, EOFError, zlib.error)
 # Ed25519, RFC 8032 - §5.1: the field, the order of the group, the curve's constant, a root of -1, the base point.
 P, ORDER = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
@@ -64,9 +62,7 @@ def signature_holds(public: bytes, message: bytes, signature: bytes) -> bool:
     none, base, minus = (0, 1, 1, 0), (BASE_X, BASE_Y, 1, BASE_X * BASE_Y % P), (x, y, 1, x * y % P)
     total, steps = _add(none, none), (none, base, minus, _add(base, minus))
     for bit in range(252, -1, -1):  # R = S * base point - challenge * public key
-        total = _add(total, total)
-        if step := scalar >> bit & 1 | (challenge >> bit & 1) << 1:
-            total = _add(total, steps[step])
+        total = _add(_add(total, total), steps[scalar >> bit & 1 | (challenge >> bit & 1) << 1])
     x, y = (part * pow(total[2], -1, P) % P for part in total[:2])
     return (y | x % 2 << 255).to_bytes(32, "little") == signature[:32]
 
@@ -82,11 +78,6 @@ def _demand(holds: object, what: str, *sequence: int) -> None:
 
 class Report(SimpleNamespace):
     """What was found; times in us, UTC. Pruned readings come on top; `signed_through` heeds the given keys, if any."""
-
-    def __init__(self, directory: Path, segments: int, *, key_given: bool) -> None:
-        super().__init__(directory=str(directory), gateway="", key_given=key_given, segments=segments, by_kind={})
-        vars(self).update(dict.fromkeys(COUNTED, 0), head_hash=bytes(32).hex(), keys=[], notes=[], findings=[])
-        vars(self).update(problem=None, ok=True)
 
     def as_text(self) -> str:
         """The report for people."""
@@ -115,6 +106,18 @@ def _frames(path: Path) -> Iterator[tuple[int, int, bytes, bytes]]:
             offset += HEADER.size + length
         if rest := head + payload * bool(head) + file.read(2 * LARGEST):
             yield offset, 0, b"", rest
+
+
+def _check_members(path: Path) -> None:
+    """Of a compressed segment: every member begins and ends as its header says, and with the entry it names."""
+    start, named, end = 0, 0, path.stat().st_size * (path.suffix == ".gz")
+    with path.open("rb") as file:
+        while start < end:
+            head, at = file.read(4096), 8 + len(MAGIC) * (not start)
+            named = int.from_bytes(zlib.decompressobj(31).decompress(head, at + 8)[at:]) or named
+            right = head.startswith(MEMBER) and any(head[16:20]) and head[20:28] == named.to_bytes(8, "little")
+            start = file.seek(start + int.from_bytes(head[16:20], "little"))
+            _demand(right and start <= end, "its compressed part is not what its header says", named)
 
 
 def _no_double(pairs: list[tuple[str, Any]]) -> Json:
@@ -154,40 +157,38 @@ class _Walk:
         if not names:
             raise FileNotFoundError(f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
         self.paths = [directory / name for name in sorted({name[:20]: name for name in names}.values())]
-        self.report = Report(directory, len(self.paths), key_given=bool(keys))
+        told = {"directory": str(directory), "gateway": "", "key_given": bool(keys), "segments": len(self.paths)}
+        found: Json = {"head_hash": bytes(32).hex(), "keys": [], "notes": [], "findings": [], "problem": None}
+        self.report = Report(**told, by_kind={}, **dict.fromkeys(COUNTED, 0), **found, ok=True)
         self.path, self.offset, self.head, self.every = self.paths[0], 0, bytes(32), every  # b"": nobody knows it
         self.open: list[list[int]] = []  # of the ranges that were pruned, those which hold the entry looked at
-        self.given = _by_id(keys)
-        self.key, self.loose = "", False  # the key in force; whether the event that brought it may be missing
+        self.given, self.since = _by_id(keys), 0  # `at` of the first entry that no checkpoint covers
+        self.key, self.loose, self.holes = "", False, 0  # in force; whether the event that brought it may be missing
         self.anchored, self.broken = not keys, 1  # it is a given one or descends from one; or since when not
-        self.holes, self.since = 0, 0  # `at` of the first entry that no checkpoint covers
         self.newest: dict[tuple[int, str], Json] = {}  # of each key, the newest checkpoint between holes
         self.claims = read_witness(witness) if isinstance(witness, Path) else iter(witness)  # by sequence
         self.claim = next(self.claims, None)  # of the witness's, the next that the walk comes to
         self.unsettled: list[tuple[int, Json]] = []  # permits, until the next words of a key
 
-    def look_ahead(self) -> None:
-        """Learn what events tell has left before them. Not verified here: the walk comes to each of them."""
+    def run(self) -> None:
+        """First learn what events tell has left before them, not verified: the walk then comes to each of them."""
         self.left: list[tuple[int, Json]] = []
         for path in self.paths:
             with suppress(OSError, *ODD):  # the walk will come to what is wrong with it
                 for _, sequence, _, payload in _frames(path):
-                    names = LEFT.findall(payload) if sequence else ()
-                    if names and (read := _read(payload))[0] == "event" and str(read[1].get("event")).encode() in names:
-                        self.left.append((sequence, read[1]))
+                    read = _read(payload) if sequence and b'"event":' in payload else ("", {}, 0)
+                    self.left += [(sequence, read[1])] * (read[0] == "event" and read[1].get("event") in PERMITS)
         self.retired = {body["last"]: body["hash"] for _, body in self.left if "last" in body}
         self.lost = sorted(pair for _, body in self.left for pair in body.get("lost", ()))
         self.pruned = sorted(([*pair, at] for at, body in self.left for pair in body.get("ranges", ())), reverse=True)
         self.seen: dict[int, list[Any]] = {at: [0, 0, hashlib.sha256()] for at, _ in self.left}  # pruned, whole, digest
         self.known = _by_id(bytes.fromhex(body["public"]) for _, body in self.left if "public" in body) | self.given
-
-    def run(self) -> None:
-        self.look_ahead()
         for path in self.paths:
             self.path, self.offset = path, 0
             self.jump(int(path.name[:20]))
             for self.offset, sequence, previous, payload in _frames(path):
                 self.entry(sequence, previous, payload) if sequence else self.rest(payload)
+            _check_members(path)
         self.finish()
 
     def rest(self, data: bytes) -> None:
@@ -224,9 +225,7 @@ class _Walk:
         """The next one in the chain: its place, its form, and what its kind asks for."""
         report = self.report
         self.jump(sequence)
-        _demand(
-            self.head in (previous, b""), f"it has hash {previous.hex()} of the entry before, not {self.head.hex()}"
-        )
+        _demand(self.head in (previous, b""), f"the entry before has hash {self.head.hex()}, not {previous.hex()}")
         kind, body, at = _read(payload)
         place, written = sequence.to_bytes(8, "big") + previous, hashlib.sha256(payload).digest()
         while self.pruned and self.pruned[-1][0] <= sequence:
@@ -249,17 +248,19 @@ class _Walk:
         if kind == "checkpoint":
             self.checkpoint({**body, "at": at}, sequence - 1, previous.hex())
         report.first_sequence, report.first_at = report.first_sequence or sequence, report.first_at or at
-        report.last_sequence, report.last_at, report.entries = sequence, at, report.entries + 1
-        report.by_kind[kind] = report.by_kind.get(kind, 0) + 1
+        report.entries, report.by_kind[kind] = report.entries + 1, report.by_kind.get(kind, 0) + 1
         self.head = hashlib.sha256(place + written).digest()
-        report.head_hash = self.head.hex()
-        self.compare(sequence)
+        report.last_sequence, report.last_at, report.head_hash = sequence, at, self.head.hex()
+        while (claim := self.claim) and claim["sequence"] <= sequence:
+            self.claim, known = next(self.claims, None), claim["hash"] == report.head_hash
+            if (claim["gateway"], claim["sequence"]) == (report.gateway, sequence):
+                _demand(known or not self.genuine(claim), "the witness knows another: rewritten behind it", sequence)
+                report.witnessed_through = sequence if known else report.witnessed_through
 
     def event(self, sequence: int, name: str, body: Json) -> None:
         _demand((name == "journal_created") == (sequence == 1), f"found {name!r}; entry 1 alone is journal_created")
-        if name == "journal_created":
-            self.report.gateway = body["gateway"]
-        elif name in {"key_created", "key_rotated"}:
+        self.report.gateway = body["gateway"] if name == "journal_created" else self.report.gateway
+        if name in {"key_created", "key_rotated"}:
             before, key, lost = body.get("before", ""), body["key"], body.get("lost") is True
             public, old = _by_id([bytes.fromhex(body["public"])]), self.known.get(before)
             follows = (before == self.key or self.loose) and key in public
@@ -267,8 +268,7 @@ class _Walk:
             text = f"emg key 1\n{self.report.gateway}\n{before}\n{body['public']}\n"
             signed = not (before and old and not lost) or self.holds(before, text, body["signature"])
             _demand(signed, f"key {key} is not signed by {before}, the one before")
-            if lost:
-                self.report.findings.append(f"entry {sequence}: key {before} was lost and has not signed the next")
+            self.report.findings += [f"entry {sequence}: key {before} was lost and has not signed the next"] * lost
             self.known |= public
             self.settle(before)
             self.take_key(sequence, key, descends=before == self.key and old is not None and not lost)
@@ -289,10 +289,9 @@ class _Walk:
             name, signature = body["event"], body.pop("signature", "")
             told = json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
             text = f"emg permit 1\n{self.report.gateway}\n{sequence}\n{told}\n"
-            if not (key or self.key) or (key and not self.given and key not in self.known):
-                self.report.findings.append(f"entry {sequence}, {name}, is signed by no key that is known")
-                continue
-            holds = not lapsed and key in self.known and self.holds(key, text, signature)
+            unknown = not (key or self.key) or (key and not self.given and key not in self.known)
+            self.report.findings += [f"entry {sequence}, {name}, is signed by no key that is known"] * bool(unknown)
+            holds = unknown or (not lapsed and key in self.known and self.holds(key, text, signature))
             _demand(holds, f"{name} is not signed by key {key}, the one in force", sequence)
 
     def take_key(self, sequence: int, key: str, *, descends: bool) -> None:
@@ -309,9 +308,7 @@ class _Walk:
         stated = {"gateway": self.report.gateway or claim["gateway"], "hash": digest, "key": self.key}
         stated |= {"sequence": sequence, "signature": str(claim["signature"])}
         _demand(stated.items() <= claim.items(), f"the checkpoint states {claim}; expected {stated}")
-        _demand(
-            not self.every or self.genuine(claim), f"not signed: rewritten from {self.report.signed_through + 1} on"
-        )
+        _demand(not self.every or self.genuine(claim), "not signed: rewritten behind the last one that is")
         self.newest[self.holes, self.key], self.loose, self.report.gateway = claim, False, claim["gateway"]
         self.settle(self.key)
         if self.anchored:
@@ -326,13 +323,6 @@ class _Walk:
         form = re.fullmatch("[0-9a-f]{128}", signature)
         return signature_holds(self.known[key], text.encode(), bytes.fromhex(form[0] if form else ""))
 
-    def compare(self, sequence: int) -> None:
-        while (claim := self.claim) and claim["sequence"] <= sequence:
-            self.claim, known = next(self.claims, None), claim["hash"] == self.report.head_hash
-            if (claim["gateway"], claim["sequence"]) == (self.report.gateway, sequence):
-                _demand(known or not self.genuine(claim), "the witness knows another: rewritten behind it", sequence)
-                self.report.witnessed_through = sequence if known else self.report.witnessed_through
-
     def finish(self) -> None:
         self.settle(self.key)
         report, sure = self.report, self.report.signed_through
@@ -341,11 +331,10 @@ class _Walk:
             mine, self.claim = claim["gateway"] == report.gateway and self.genuine(claim), next(self.claims, None)
             _demand(not mine, f"the witness has one of entry {claim['sequence']}: cut off, or an older copy")
         _demand(self.anchored, "from here on no key is in force that was given or descends from one", self.broken)
-        late = report.last_at - (self.since or report.last_at) > 3_600_000_000
-        if report.keys and (late or (self.given and not sure)):
+        if report.keys and (0 < self.since < report.last_at - 3_600_000_000 or (self.given and not sure)):
             report.findings.append(f"entries behind {sure} are not signed: all, or those of more than an hour")
-        left = [(at, body["event"]) for at, body in self.left if at > sure and report.keys]
-        report.findings += [f"entry {at}, {name}, is not yet signed" for at, name in left]
+        left = self.left if report.keys else []
+        report.findings += [f"entry {at}, {body['event']}, is not yet signed" for at, body in left if at > sure]
 
 
 def verify_journal(directory: Path, *, keys: Sequence[bytes] = (), witness: Claims = (), every: bool = False) -> Report:
@@ -354,12 +343,10 @@ def verify_journal(directory: Path, *, keys: Sequence[bytes] = (), witness: Clai
     try:
         walk.run()
     except (gzip.BadGzipFile, *ODD) as error:
-        told = (
-            error.args if isinstance(error, BadEntryError) else [f"it cannot be read as the format has it: {error!r}"]
-        )
+        told = error.args if isinstance(error, BadEntryError) else [f"not as the format has it: {error!r}"]
         what, sequence = (*told, walk.report.last_sequence + 1)[:2]
-        walk.report.ok = False
-        walk.report.problem = {"file": walk.path.name, "offset": walk.offset, "sequence": sequence, "what": what}
+        problem = {"file": walk.path.name, "offset": walk.offset, "sequence": sequence, "what": what}
+        vars(walk.report).update(ok=False, problem=problem)
     if not every and not all(map(walk.genuine, walk.newest.values())):
         return verify_journal(directory, keys=keys, witness=witness, every=True)
     return walk.report
@@ -388,31 +375,17 @@ def read_key(word: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def find_journal(path: Path) -> Path:
-    """The journal's folder for what a person named. Raises OSError or ValueError when that leads to none."""
-    if path.is_file() and path.suffix == ".toml":
-        site = tomllib.loads(path.read_text("utf-8")).get("site", {})
-        path = path.parent / str(site.get("data_dir", "(no data_dir in [site])"))
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path}: no such folder")
-    return path / "journal" if (path / "journal").is_dir() else path
-
-
 def main(argv: list[str] | None = None) -> int:
     """Verify the journal named on the command line; print the report; the exit code."""
     parser = argparse.ArgumentParser(prog=None if __name__ == "__main__" else "emg verify")
-    parser.add_argument("directory", metavar="DIR", nargs="?", default=".", help="journal, data folder or site file")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="the journal's folder, or the data folder")
     parser.add_argument("--key", action="append", default=[], metavar="PUB", help="public key: hex, or its file")
     parser.add_argument("--witness", type=Path, metavar="FILE", help="checkpoints that it kept, one a line")
-    parser.add_argument("--signatures", choices=("last", "all"), default="last", help="of checkpoints; all takes long")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args(argv)
     try:
-        chosen = parser.parse_args(argv)
-        keys, every = [read_key(key) for key in chosen.key], chosen.signatures == "all"
-        directory = find_journal(Path(chosen.directory))
-        report = verify_journal(directory, keys=keys, witness=chosen.witness or (), every=every)
-    except SystemExit as ending:  # after --help, or a word that it does not know
-        return int(ending.code or 0)
+        directory = chosen.directory / ("journal" if (chosen.directory / "journal").is_dir() else "")
+        report = verify_journal(directory, keys=[*map(read_key, chosen.key)], witness=chosen.witness or ())
     except (AttributeError, OSError, ValueError) as error:
         if chosen.json:
             sys.stdout.write(json.dumps({"ok": False, "could_not_run": str(error)}, ensure_ascii=False) + "\n")

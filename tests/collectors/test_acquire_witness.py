@@ -11,8 +11,8 @@ from collectors.acquire import acquire
 from gateway.clocks import SystemClock
 from gateway.config import load_site
 from gateway.domain.sites import Site
-from gateway.journal.verify import main
 from gateway.journal.witness import witness_state
+from gateway.journal_files import verify_main as main
 from tests.journal.witness_shop import open_shop
 
 WITNESS = """

@@ -1,6 +1,8 @@
 """Small journals of readings whose bits are flipped, for the tests and for the long runs."""
 
+import gzip
 import random
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +12,16 @@ from gateway.clocks import ReplayClock
 from gateway.domain.readings import Reading
 from gateway.errors import JournalError
 from gateway.journal.entries import Entry, EntryKind
-from gateway.journal.members import MEMBER_HEADER_BYTES
+from gateway.journal.members import MEMBER_HEADER_BYTES, MemberFile
 from gateway.journal.reader import entries
 from gateway.journal.salvage import examine, salvage
 from gateway.journal.verify import verify_journal
 from tests.journal.journals import MAGIC, START, open_journal, split_frames
 
 SERIES = [f"works/meter-{n}/active_energy_import" for n in range(8)]
+
+
+TRAILER_BYTES = 8  # of a gzip member: checksum and size
 
 
 class Flip(NamedTuple):
@@ -38,9 +43,30 @@ def readings_journal(directory: Path, *, readings: int, per_entry: int, segment_
 
 
 def draw_flip_in_compressed(chance: random.Random, directory: Path) -> Flip:
-    """A bit of the compressed bytes of a segment, behind the header; many entries lie behind one byte there."""
+    """A bit of a compressed segment that means something; many entries lie behind one byte there."""
     path = chance.choice(sorted(directory.glob("*.journal.gz")))
-    return Flip(path, chance.randrange(MEMBER_HEADER_BYTES, path.stat().st_size), chance.randrange(8), 0)
+    data = path.read_bytes()
+    while means_nothing(path, data, bit := chance.randrange(8 * len(data))):
+        pass
+    return Flip(path, bit // 8, bit % 8, 0)
+
+
+def with_flipped(data: bytes, bit: int) -> bytes:
+    """The bytes with one bit of them flipped."""
+    damaged = bytearray(data)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def means_nothing(path: Path, data: bytes, bit: int) -> bool:
+    """True if deflate says the same without this bit of its data: it fills up the last byte, or belongs to an unused code."""
+    behind = MEMBER_HEADER_BYTES, TRAILER_BYTES
+    members = MemberFile(path).members
+    inside = any(m.start + behind[0] <= bit // 8 < m.start + m.size - behind[1] for m in members)
+    try:
+        return inside and gzip.decompress(with_flipped(data, bit)) == gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def draw_flip(chance: random.Random, directory: Path) -> Flip:

@@ -69,6 +69,19 @@ def test_salvage_of_a_site_signs_what_it_lost_and_of_a_bare_folder_says_that_it_
     assert "VERIFIED, " in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_verify_takes_the_site_file_for_the_journal_of_the_site(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site_file = old_site(tmp_path / "site")
+    capsys.readouterr()
+    assert main(["verify", str(site_file), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["directory"]) == (True, str(load_site(site_file).data_dir / "journal"))
+    site_file.write_text("")
+    assert main(["verify", str(site_file)]) == 2
+    assert str(site_file) in capsys.readouterr().err
+
+
 def old_site(folder: Path) -> Path:
     """A site whose journal has a segment for each of five months, and one before the clock was set."""
     assert main(["init", str(folder)]) == 0

@@ -181,9 +181,9 @@ def test_old_segments_leave_and_older_telemetry_loses_its_payload(
 
 def test_without_the_key_nothing_leaves(journal_dir: Path, whole: tuple[Path, dict[int, Entry]]) -> None:
     before = {path.name: path.read_bytes() for path in journal_dir.glob("*.gz")}
-    with Journal.open(journal_dir, gateway_id=GATEWAY, clock=ReplayClock(NOW)) as journal:
-        with pytest.raises(JournalError, match="opened without a key"):
-            apply_retention(journal, SETTINGS, keep_from=EVERYTHING, now=NOW)
+    without = Journal.open(journal_dir, gateway_id=GATEWAY, clock=ReplayClock(NOW))
+    with without as journal, pytest.raises(JournalError, match="opened without a key"):
+        apply_retention(journal, SETTINGS, keep_from=EVERYTHING, now=NOW)
     assert {path.name: path.read_bytes() for path in journal_dir.glob("*.gz")} == before
     assert_chain(journal_dir, whole[1])
 

@@ -405,7 +405,7 @@ def test_of_a_signed_journal_the_key_signs_what_was_lost(tmp_path: Path) -> None
     assert salvage(directory, into(directory), clock=ReplayClock(START), key=key).signed
     for _ in range(2):  # as it is, and when the writer has gone on
         report = verify_journal(into(directory), keys=[key.public], every=True)
-        assert (report.ok, [text.split(" were")[0] for text in report.findings][0][:8]) == (True, "entries ")
+        assert (report.ok, next(text.split(" were")[0] for text in report.findings)[:8]) == (True, "entries ")
         with open_journal(into(directory), key=key) as journal:
             journal.append_checkpoint_now()
     assert len(verify_journal(into(directory), keys=[key.public]).findings) == 1  # the hole itself
