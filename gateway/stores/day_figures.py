@@ -1,9 +1,11 @@
 """What a day showed, of every series at once: told by the heads of sealed chunks, by rows where none is sealed."""
 
+import gc
 import json
 import sqlite3
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -67,7 +69,8 @@ def daily(
     connection: sqlite3.Connection, hot: HotTable, visible: Mapping[int, str], first_day: int, last_day: int
 ) -> list[DayOfSeries]:
     """One for every series and day that has a usable reading, by day."""
-    found: list[DayOfSeries] = list(map(_day_of_series, connection.execute(_DAYS, (first_day, last_day))))
+    with _uncollected():
+        found: list[DayOfSeries] = list(map(_day_of_series, connection.execute(_DAYS, (first_day, last_day))))
     if len(visible) < connection.execute("SELECT count(*) FROM series").fetchone()[0]:
         allowed = set(visible.values())
         found = [day for day in found if day.series in allowed]
@@ -78,6 +81,18 @@ def daily(
         return found
     at = bisect_left(found, since, key=attrgetter("day"))
     return found[:at] + _merged(found[at:], visible, behind, instead)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Many thousand tuples that all stay: looking for cycles among them over and over costs as much as making them."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _merged(

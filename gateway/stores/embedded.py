@@ -146,14 +146,12 @@ class EmbeddedStore:
         """The newest reading of every series that is not MISSING, by series name."""
         with self._file.read() as connection:
             names = self._visible(connection, scope)
-            rows = connection.execute(_READ_LATEST).fetchall()
-        found: list[StoredReading] = [
-            _reading((names[number], instant, value, QUALITIES[bits], reason, sequence))
-            for number, instant, value, bits, reason, sequence in rows
-            if number in names
+            rows = {row[0]: row for row in connection.execute(_READ_LATEST)}
+        return [
+            _reading((name, row[1], row[2], QUALITIES[row[3]], row[4], row[5]))
+            for number, name in names.items()
+            if (row := rows.get(number)) is not None
         ]
-        found.sort()
-        return found
 
     def readings(self, scope: Scope, series: str, start: int, end: int) -> list[StoredReading]:
         """Readings of one series in [start, end) [us, UTC] by instant, one per instant.
