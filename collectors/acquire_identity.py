@@ -1,15 +1,18 @@
 """What is running and by which rules: software, site file, profiles and mappings, each by its digest."""
 
 import hashlib
+import logging
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 import gateway
+from collectors.software_state import ALTERED, software_state
 from gateway.domain.sites import LineKind, Site
 from gateway.journal.opening import boot_id
 from gateway.profile import SHIPPED, own_profiles
 
+log = logging.getLogger("emg.acquire")
 DISTRIBUTION = "energy-metrology-gateway"
 ROOMS = ("analytics", "api", "collectors", "gateway", "simulators")
 
@@ -23,6 +26,10 @@ def identity(site: Site) -> dict[str, object]:
         file = f"{name}.toml"
         path = own / file if own is not None and (own / file).is_file() else SHIPPED / file
         profiles[name] = {"file": str(path), "sha256": file_digest(path)}
+    root, installed = Path(gateway.__path__[0]).parent, _installed()
+    state = software_state(installed, root, ROOMS)
+    if state.state == ALTERED:
+        log.warning("this is not the software as released: %d files differ: %s", len(state.altered), state.told())
     return {
         "boot": boot_id(),
         "gateway": site.gateway_id,
@@ -31,8 +38,9 @@ def identity(site: Site) -> dict[str, object]:
         "profiles": profiles,
         "python": platform.python_version(),
         "site_sha256": file_digest(site.file),
-        "software": _version(),
-        "software_sha256": software_digest(Path(gateway.__path__[0]).parent),
+        "software": "not installed" if installed is None else installed.version,
+        "software_sha256": software_digest(root),
+        **state.told(),
     }
 
 
@@ -53,8 +61,8 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _version() -> str:
+def _installed() -> Distribution | None:
     try:
-        return version(DISTRIBUTION)
+        return distribution(DISTRIBUTION)
     except PackageNotFoundError:
-        return "not installed"
+        return None
