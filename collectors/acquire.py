@@ -4,8 +4,9 @@ import asyncio
 import errno
 import logging
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +14,11 @@ import typer
 
 from collectors.acquire_identity import identity
 from collectors.acquire_line import keep_reading
+from collectors.acquire_parts import Part, Parts
+from collectors.acquire_setup import Setup, made_of, read_setup
 from collectors.acquire_upkeep import retain_daily
-from collectors.lines import polled_schedules
 from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
+from collectors.reloading import Reloading
 from collectors.slot_account import STOPPED, SlotAccount, account_before, begin_account
 from gateway.alarm import Alarm, set_alarm
 from gateway.clock_watch import ClockWatch
@@ -42,15 +45,15 @@ log = logging.getLogger("emg.acquire")
 app = typer.Typer(add_completion=False)
 
 
-async def acquire(site: Site, clock: Clock, stop: asyncio.Event) -> None:
-    """Run every line of the site until `stop` is set.
+async def acquire(site: Site, clock: Clock, stop: asyncio.Event, reload: asyncio.Event | None = None) -> None:
+    """Run every line of the site until `stop` is set; its files are looked at for edits, at once when `reload` is set.
 
     While the disk refuses the journal, intake is refused and the journal is opened anew until it can be written; what
     was not read meanwhile is a recorded gap. Raises (also in groups) JournalError when the journal may not be written
     at all, ConfigError and ProfileError.
     """
     with ExitStack() as outliving:
-        acquisition = Acquisition(site, clock, outliving)
+        acquisition = Acquisition(site, clock, outliving, reload)
         why = NOT_RUNNING
         while not stop.is_set():
             journal = await acquisition.open_journal(stop, again=why == JOURNAL_STOPPED)
@@ -66,12 +69,12 @@ async def acquire(site: Site, clock: Clock, stop: asyncio.Event) -> None:
 class Acquisition:
     """Everything of a site that outlives a journal that has to be opened anew; what it opens, `outliving` closes."""
 
-    def __init__(self, site: Site, clock: Clock, outliving: ExitStack) -> None:
-        self.site = site
+    def __init__(self, site: Site, clock: Clock, outliving: ExitStack, reload: asyncio.Event | None = None) -> None:
+        self.setup = read_setup(site)
         self.clock = clock
         self.watch = ClockWatch(clock)
-        self.schedules = polled_schedules(site)
         self.identity = identity(site)
+        self._reloading = Reloading(self.setup, clock, reload or asyncio.Event())
         self.journal_dir = site.data_dir / "journal"
         self._store = ReadingStoreSink(site, clock)
         outliving.callback(self._store.close)
@@ -82,6 +85,11 @@ class Acquisition:
             outliving.callback(sender.close)
         self._trouble = ""  # why nothing is taken in; "" while all is in order
         self._delay_s = REOPEN_FIRST_S
+
+    @property
+    def site(self) -> Site:
+        """The site as it is read now."""
+        return self.setup.site
 
     async def open_journal(self, stop: asyncio.Event, *, again: bool) -> Journal | None:
         """The journal, as soon as the disk gives it; None when `stop` is set before. Raises JournalError."""
@@ -116,10 +124,13 @@ class Acquisition:
         try:
             recording = await self._begin(journal, why)
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(task) for task in self._tasks(recording)]
+                parts = Parts(tasks)
+                parts.start(self._parts(recording, self.setup))
+                apply = partial(self._change, recording, parts)
+                reloading = tasks.create_task(self._reloading.keep_looking(recording, apply))
                 await stop.wait()
-                for task in running:
-                    task.cancel()
+                reloading.cancel()
+                parts.cancel()
             await recording.note(STOPPED)
             await check_now(journal, self._tell_witness)  # so that this last entry cannot be cut off unseen either
         finally:
@@ -130,29 +141,49 @@ class Acquisition:
         before = await asyncio.to_thread(account_before, self.journal_dir)
         self.watch.begin(newest=before.newest, known=before.known, boot=boot_id())
         now = self.watch.now()
-        account = begin_account(self.schedules, before, since=None if self.watch.broken else now)
+        account = begin_account(self.setup.schedules, before, since=None if self.watch.broken else now)
         recording = Recording(self.site, journal, account, watch=self.watch, clock=self.clock, why=why)
         await recording.tell_clock()
         await recording.close_account(SlotAccount(before.standings), now)
-        await recording.begin(STARTED, self.schedules, self.identity)
+        await recording.begin(STARTED, self.setup.schedules, {**self.identity, **self.setup.rules}, now=now)
         if self._trouble:
             log.warning("the journal is written again; what was not read meanwhile is recorded as a gap")
         set_alarm(self.site.data_dir, None)
         self._trouble, self._delay_s = "", REOPEN_FIRST_S
         return recording
 
-    def _tasks(self, recording: Recording) -> Iterator[Coroutine[object, object, None]]:
+    async def _change(self, recording: Recording, parts: Parts, setup: Setup, told: Mapping[str, object]) -> None:
+        """Run by another setup: what it touches ends, with all it has read journaled, and starts anew."""
+        wanted = list(self._parts(recording, setup))
+        touched = parts.touched(wanted)
+        lines = [part for part in touched if part.line]
+        await parts.stop(lines)
+        await recording.change(setup.site, setup.schedules, {part.line for part in lines}, told)
+        self.setup = setup
+        parts.start(part for part in wanted if part.line)
+        await parts.stop(part for part in touched if not part.line)  # a sink may take its time: lines run already
+        parts.start(wanted)
+
+    def _parts(self, recording: Recording, setup: Setup) -> Iterator[Part]:
         """All that runs side by side."""
-        site, journal, every_s = self.site, recording.journal, self.site.journal.checkpoint_every_s
-        yield keep_checking(journal, self.clock, every_s, self._tell_witness)
-        yield recording.keep_watching()
-        yield recording.keep_noting(every_s)
-        yield drain_site(site, journal, self._store, self.clock)
-        yield compress_forever(journal)
-        yield retain_daily(site, journal, self._store, self.watch, self.clock)
-        yield self._watch_inbox(journal)
+        site, journal, every_s = setup.site, recording.journal, setup.site.journal.checkpoint_every_s
+        check = partial(keep_checking, journal, self.clock, every_s, self._tell_witness)
+        yield Part("checkpoints", every_s, check)
+        yield Part("clock", None, recording.keep_watching)
+        yield Part("notes", every_s, partial(recording.keep_noting, every_s))
+        # Copies are named and sorted by what the site says of points and series; the reading store by its names alone.
+        copied = (site.sinks, site.series, site.points, site.meters, site.lines, site.enterprises, site.timezone)
+        drain = partial(drain_site, site, journal, self._store, self.clock)
+        yield Part("sinks", copied if site.sinks else None, drain)
+        yield Part("compressing", None, partial(compress_forever, journal))
+        yield Part(
+            "upkeep", None, partial(retain_daily, lambda: self.site, journal, self._store, self.watch, self.clock)
+        )
+        yield Part("inbox", None, partial(self._watch_inbox, journal))
         for line in site.lines.values():
-            yield keep_reading(site, line, recording, polled=line.id in self.schedules)
+            polled = line.id in setup.schedules
+            read = partial(keep_reading, site, setup.profiles, line, recording, polled=polled)
+            yield Part(f"line {line.id}", made_of(setup, line.id), read, line.id)
 
     def _tell_witness(self, line: bytes) -> None:
         if self._witness is not None:
@@ -181,12 +212,13 @@ def acquire_command(site_file: Annotated[Path, typer.Argument(metavar="SITE", he
 
 
 async def _until_told_to_stop(site: Site) -> None:
-    stop = asyncio.Event()
+    stop, reload = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     try:
-        await acquire(site, SystemClock(), stop)
+        await acquire(site, SystemClock(), stop, reload)
     except* GatewayError as group:
         raise first_error(group) from None
 

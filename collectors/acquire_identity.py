@@ -19,13 +19,6 @@ ROOMS = ("analytics", "api", "collectors", "gateway", "simulators")
 
 def identity(site: Site) -> dict[str, object]:
     """For the event `acquire_started`: what runs here. Raises OSError when a file of it cannot be read."""
-    mappings = {line.mapping for line in site.lines.values() if line.kind is LineKind.FILES and line.mapping.is_file()}
-    own = own_profiles(site.file)
-    profiles = {}
-    for name in sorted({meter.profile for meter in site.meters.values()}):
-        file = f"{name}.toml"
-        path = own / file if own is not None and (own / file).is_file() else SHIPPED / file
-        profiles[name] = {"file": str(path), "sha256": file_digest(path)}
     root, installed = Path(gateway.__path__[0]).parent, _installed()
     state = software_state(installed, root, ROOMS)
     if state.state == ALTERED:
@@ -34,13 +27,27 @@ def identity(site: Site) -> dict[str, object]:
         "boot": boot_id(),
         "gateway": site.gateway_id,
         "lines": sorted(site.lines),
-        "mappings": {str(path): file_digest(path) for path in sorted(mappings)},
-        "profiles": profiles,
         "python": platform.python_version(),
-        "site_sha256": file_digest(site.file),
         "software": "not installed" if installed is None else installed.version,
         "software_sha256": software_digest(root),
         **state.told(),
+        **rules(site),
+    }
+
+
+def rules(site: Site) -> dict[str, object]:
+    """The digests of site file, profiles and mappings. Raises OSError when one of them cannot be read."""
+    mappings = {line.mapping for line in site.lines.values() if line.kind is LineKind.FILES and line.mapping.is_file()}
+    own = own_profiles(site.file)
+    profiles = {}
+    for name in sorted({meter.profile for meter in site.meters.values()}):
+        file = f"{name}.toml"
+        path = own / file if own is not None and (own / file).is_file() else SHIPPED / file
+        profiles[name] = {"file": str(path), "sha256": file_digest(path)}
+    return {
+        "mappings": {str(path): file_digest(path) for path in sorted(mappings)},
+        "profiles": profiles,
+        "site_sha256": file_digest(site.file),
     }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 from collectors.lines import LINES, Opening
@@ -12,13 +12,16 @@ from gateway.contracts import Collector
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.domain.sites import Line, Site
 from gateway.errors import JournalError
+from gateway.profile import Profile
 
 LINE_RESTART_S = 5
 MOST_WAITING = 256  # lists of polled readings that wait for the journal: then the line waits too
 log = logging.getLogger("emg.acquire")
 
 
-async def keep_reading(site: Site, line: Line, recording: Recording, *, polled: bool) -> None:
+async def keep_reading(
+    site: Site, profiles: Mapping[str, Profile], line: Line, recording: Recording, *, polled: bool
+) -> None:
     """One line for ever: what it yields is journaled; if it fails, the failure is an event and it starts again.
 
     Raises JournalError.
@@ -28,10 +31,10 @@ async def keep_reading(site: Site, line: Line, recording: Recording, *, polled: 
         try:
             if polled:
                 after = recording.account.newest(line.id)
-                collector = LINES[line.kind](Opening(site, line, clock, _nothing_to_reject, after))
+                collector = LINES[line.kind](Opening(site, profiles, line, clock, _nothing_to_reject, after))
                 await read_polled(collector, recording)
             else:
-                await _read_pushed(site, line, recording)
+                await _read_pushed(site, profiles, line, recording)
         except JournalError:
             raise
         except Exception as error:  # a line in trouble must not stop its neighbours, whatever the trouble is
@@ -87,7 +90,7 @@ class _Waiting:
             await self._recording.record_polled(self._line, lists)
 
 
-async def _read_pushed(site: Site, line: Line, recording: Recording) -> None:
+async def _read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, recording: Recording) -> None:
     pending: set[asyncio.Task[None]] = set()
 
     def on_rejected(rejected: Rejected) -> None:
@@ -96,7 +99,7 @@ async def _read_pushed(site: Site, line: Line, recording: Recording) -> None:
         pending.add(task := asyncio.ensure_future(told))
         task.add_done_callback(pending.discard)
 
-    collector = LINES[line.kind](Opening(site, line, recording.clock, on_rejected))
+    collector = LINES[line.kind](Opening(site, profiles, line, recording.clock, on_rejected))
     async with aclosing(collector.readings()) as readings:
         async for batch in readings:
             # The next list is asked for, and this one acknowledged, only when all of it is on disk.

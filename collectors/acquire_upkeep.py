@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from gateway.clock_watch import ClockWatch
 from gateway.clocks import Clock
@@ -21,9 +22,9 @@ log = logging.getLogger("emg.acquire")
 
 
 async def retain_daily(
-    site: Site, journal: Journal, reading_store: ReadingStoreSink, watch: ClockWatch, clock: Clock
+    current: Callable[[], Site], journal: Journal, reading_store: ReadingStoreSink, watch: ClockWatch, clock: Clock
 ) -> None:
-    """Let leave what the site file says may leave, now and every day, for ever. Raises JournalStopped.
+    """Let leave what the `current` site says may leave, now and every day, for ever. Raises JournalStopped.
 
     Not while the clock is not to be trusted: a clock that is set to another year makes nothing old. And not while the
     reading store is not open: it may still wait for the oldest entry.
@@ -34,7 +35,7 @@ async def retain_daily(
             await clock.sleep_until(clock.now() + LOOK_S * MICROSECONDS)
             continue
         if watch.trusted:
-            await asyncio.to_thread(_retain, site, journal, store, clock.now())
+            await asyncio.to_thread(_retain, current(), journal, store, clock.now())
         else:
             log.warning("nothing leaves by age today: the clock was set, or is not set yet")
         await clock.sleep_until(clock.now() + EVERY_S * MICROSECONDS)

@@ -1,7 +1,7 @@
 """Which collector serves which kind of line: the one list a new protocol is added to."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from collectors.files import DropFolderCollector
@@ -11,12 +11,18 @@ from gateway.clocks import Clock
 from gateway.contracts import Collector
 from gateway.domain.sites import Line, LineKind, Site
 from gateway.journal.slots import Schedule
+from gateway.profile import Profile
 
 
 class Opening(NamedTuple):
-    """All that a collector may need at its start. `after` is the newest slot of a polled line that was read."""
+    """All that a collector may need at its start. `after` is the newest slot of a polled line that was read.
+
+    `profiles` are those of the site's meters as they were read with it: a profile that is edited later touches no
+    line before the whole change is applied.
+    """
 
     site: Site
+    profiles: Mapping[str, Profile]
     line: Line
     clock: Clock
     on_rejected: Callable[[Rejected], None]
@@ -24,13 +30,20 @@ class Opening(NamedTuple):
 
 
 def _modbus_tcp(opening: Opening) -> Collector:
-    devices = polled_devices(opening.site, opening.line)
+    devices = polled_devices(opening.site, opening.line, opening.profiles)
     return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after)
 
 
 def _mqtt(opening: Opening) -> Collector:
     password = os.environ.get(f"EMG_MQTT_{opening.line.id.upper().replace('-', '_')}_PASSWORD", "")
-    return MqttCollector(opening.line, opening.site, opening.clock, password, on_rejected=opening.on_rejected)
+    return MqttCollector(
+        opening.line,
+        opening.site,
+        opening.clock,
+        password,
+        profiles=opening.profiles,
+        on_rejected=opening.on_rejected,
+    )
 
 
 def _files(opening: Opening) -> Collector:
@@ -44,10 +57,10 @@ LINES: dict[LineKind, Callable[[Opening], Collector]] = {
 }
 
 
-def polled_schedules(site: Site) -> dict[str, Schedule]:
-    """What is read at which slots, for every polled line. Raises ConfigError and ProfileError."""
+def polled_schedules(site: Site, profiles: Mapping[str, Profile] | None = None) -> dict[str, Schedule]:
+    """What is read at which slots, for every polled line. Raises ConfigError and ProfileError as `polled_devices`."""
     return {
-        line.id: Schedule(line_grid(line), _series(polled_devices(site, line)))
+        line.id: Schedule(line_grid(line), _series(polled_devices(site, line, profiles)))
         for line in site.lines.values()
         if line.kind is LineKind.MODBUS_TCP
     }

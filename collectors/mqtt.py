@@ -10,7 +10,7 @@ from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Line, Series, Site
 from gateway.mqtt_messages import Message, Subscription
 from gateway.mqtt_session import MqttSession
-from gateway.profile import load_profile, own_profiles
+from gateway.profile import Profile, site_profiles
 
 PREFIX = 512  # characters of a refused payload that are kept
 DEFAULT_PORT, DEFAULT_TLS_PORT = 1883, 8883
@@ -35,10 +35,17 @@ class MqttCollector:
     """
 
     def __init__(
-        self, line: Line, site: Site, clock: Clock, password: str, *, on_rejected: Callable[[Rejected], None]
+        self,
+        line: Line,
+        site: Site,
+        clock: Clock,
+        password: str,
+        *,
+        profiles: Mapping[str, Profile] | None = None,
+        on_rejected: Callable[[Rejected], None],
     ) -> None:
         self.line = line.id
-        self._fields = fields_by_point(site, line)
+        self._fields = fields_by_point(site, line, site_profiles(site) if profiles is None else profiles)
         self._on_rejected = on_rejected
         self._session = MqttSession(subscription(line, site), clock, password=password)
 
@@ -110,15 +117,14 @@ def _reading(address: Address, fields: Fields, field: str, payload: Payload) -> 
     return Reading(series.key, payload.instant, value)
 
 
-def fields_by_point(site: Site, line: Line) -> dict[tuple[str, str], Fields]:
-    """{(enterprise, point): {field of a message: series}} of all points that this line reads. Raises ProfileError."""
-    extra_dir = own_profiles(site.file)
+def fields_by_point(site: Site, line: Line, profiles: Mapping[str, Profile]) -> dict[tuple[str, str], Fields]:
+    """{(enterprise, point): {field of a message: series}} of all points that this line reads."""
     found: dict[tuple[str, str], Fields] = {}
     for point in site.points.values():
         meter = site.meters.get(point.meter)
         if meter is None or meter.line != line.id:
             continue
-        registers = load_profile(meter.profile, extra_dir=extra_dir).registers
+        registers = profiles[meter.profile].registers
         found[point.enterprise, point.id] = {
             registers[series.register.quantity].field or series.register.quantity: series
             for series in site.series_of(point)

@@ -7,7 +7,7 @@ block carry the same instant.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ from gateway.domain.readings import MICROSECONDS, Quality, Reading
 from gateway.domain.sites import Line, Meter, Site
 from gateway.errors import ConfigError, LineError, LineRefused, Problem
 from gateway.journal.slots import Grid
-from gateway.profile import Profile, load_profile, own_profiles
+from gateway.profile import Profile, site_profiles
 
 # Source: MODBUS Application Protocol Specification V1.1b3 - §7: gateway path unavailable, gateway target
 # device failed to respond. The device behind the gateway is as silent as one that does not answer at all.
@@ -36,14 +36,14 @@ class PolledDevice(NamedTuple):
     blocks: tuple[PolledBlock, ...]
 
 
-def polled_devices(site: Site, line: Line) -> list[PolledDevice]:
+def polled_devices(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
     """What is asked of each meter of the line, in the order of the site file; meters that serve no point are left out.
 
-    Raises ConfigError when a value is longer than the line's `max_words`, ProfileError from the profiles.
+    `profiles` are those of the site's meters by name, where they were read before. Raises ConfigError when a value is
+    longer than the line's `max_words`, ProfileError from profiles that are read here.
     """
     meters = [meter for meter in site.meters.values() if meter.line == line.id]
-    own = own_profiles(site.file)
-    profiles = {name: load_profile(name, extra_dir=own) for name in {meter.profile for meter in meters}}
+    profiles = site_profiles(site) if profiles is None else profiles
     devices = [_device(site, line, meter, profiles[meter.profile]) for meter in meters]
     return [device for device in devices if device.blocks]
 

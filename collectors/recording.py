@@ -1,11 +1,11 @@
 """What the lines of one run hand to the journal: readings with their doubts, and every slot that was passed over."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from collectors.slot_account import NOTED, SlotAccount
+from collectors.slot_account import APPLIED, NOTED, SlotAccount
 from gateway.clock_watch import STEPPED_FORWARD, ClockWatch
 from gateway.clocks import Clock
 from gateway.domain.instruments import RecordClass
@@ -16,7 +16,7 @@ from gateway.journal.slots import Gap, Order, Schedule, schedule_body
 from gateway.journal.writer import Journal
 
 NOT_RUNNING, JOURNAL_STOPPED = "acquire.not_running", "journal.stopped"
-LINE_FAILED, PASSED_OVER = "line.failed", "slot.missed"
+LINE_FAILED, LINE_CHANGED, PASSED_OVER = "line.failed", "line.changed", "slot.missed"
 DAY_US = 86_400 * MICROSECONDS
 LOOK_EVERY_US = MICROSECONDS
 
@@ -35,13 +35,14 @@ class Recording:
         self.account = account
         self.watch = watch  # gives polled readings their labels
         self.clock = clock
-        telemetry = RecordClass.TELEMETRY
-        self._telemetry = {key for key, series in site.series.items() if series.register.record is telemetry}
+        self._telemetry = _telemetry(site)
         self._reason_before = why
         self._why = dict.fromkeys(site.lines, why)
         self._begun: dict[str, int] = {}  # the first instant that a line has read since it began
         self._turns = {line: asyncio.Lock() for line in site.lines}  # held while a line's entries are written
+        self._all_turns = asyncio.Lock()  # held by whoever wants all of them
         self._telling = asyncio.Lock()
+        self._orders = 0  # how often an event about the clock was journaled
         self._schedules: Mapping[str, Schedule] = {}
         self._schedule_at = 0  # the entry that told the schedules last, and when [us, UTC]
         self._schedule_told = 0
@@ -50,10 +51,40 @@ class Recording:
         """Journal an event. Raises JournalError."""
         await self.journal.append(EntryKind.EVENT, {"event": name, **told})
 
-    async def begin(self, name: str, schedules: Mapping[str, Schedule], told: Mapping[str, object]) -> None:
-        """Journal the event that says what is polled from now on. Raises JournalError."""
+    async def begin(
+        self, name: str, schedules: Mapping[str, Schedule], told: Mapping[str, object], *, now: int
+    ) -> None:
+        """Journal the event that says what is polled from `now` [us, UTC] on. Raises JournalError."""
         self._schedules = schedules
-        await self._tell_schedules(name, told)
+        await self._tell_schedules(name, told, now)
+
+    async def change(
+        self, site: Site, schedules: Mapping[str, Schedule], stopped: Collection[str], told: Mapping[str, object]
+    ) -> None:
+        """Journal the event that says what is polled instead from this moment on; lines in `stopped` are not running.
+
+        The slots of stopped lines before that moment are accounted for first, so that each series ends or goes on at
+        it without a slot left open or told twice; lines that run wait with their entries only. Raises JournalError.
+        """
+        async with self._every_turn():
+            for line in stopped:
+                self._why[line] = LINE_CHANGED
+                self._begun.pop(line, None)
+            while True:
+                await self.tell_clock()
+                now, orders = self.watch.now(), self._orders
+                if self.watch.untold:
+                    continue
+                for line in stopped:
+                    await self._record_gaps(line, self.account.passed_until(line, now))
+                if orders == self._orders and not self.watch.untold:
+                    break
+            # Nothing is waited for between this and the event's place in the journal: both know the same standings.
+            self.account.change(schedules, since=None if self.watch.broken else now)
+            self._schedules, self._telemetry = schedules, _telemetry(site)
+            self._why = {line: self._why.get(line, LINE_CHANGED) for line in site.lines}
+            self._turns = {line: self._turns.get(line) or asyncio.Lock() for line in site.lines}
+            await self._tell_schedules(APPLIED, told, now)
 
     async def record(self, line: str, readings: Sequence[Reading]) -> None:
         """Journal what was pushed; durable when this returns. Raises JournalError."""
@@ -124,26 +155,34 @@ class Recording:
 
     async def note(self, name: str) -> None:
         """Journal an event that says how far all is accounted for. Raises JournalError."""
-        async with AsyncExitStack() as stack:
-            for turn in self._turns.values():  # no entry is on its way that the note would not know
-                await stack.enter_async_context(turn)
-            if self.watch.now() // DAY_US != self._schedule_told // DAY_US:
-                await self._tell_schedules(name, {})
+        async with self._every_turn():
+            if (now := self.watch.now()) // DAY_US != self._schedule_told // DAY_US:
+                await self._tell_schedules(name, {}, now)
             else:
                 await self.event(name, **self._standing(), schedule_at=self._schedule_at)
+
+    @asynccontextmanager
+    async def _every_turn(self) -> AsyncIterator[None]:
+        """While this is held, no entry of a line is on its way."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._all_turns)
+            for turn in self._turns.values():
+                await stack.enter_async_context(turn)
+            yield
 
     def _standing(self) -> dict[str, object]:
         return {"accounted": self.account.note(), "newest": self.watch.newest}
 
-    async def _tell_schedules(self, name: str, told: Mapping[str, object]) -> None:
+    async def _tell_schedules(self, name: str, told: Mapping[str, object], now: int) -> None:
         """Every day again: the entry that told them first may leave the journal by age."""
-        now = self.watch.now()
         since = None if self.watch.broken else now
         body = {"event": name, "schedule": schedule_body(self._schedules), "from": since, **self._standing(), **told}
+        self._schedule_told = 0  # should this be cancelled, the next note tells them again
         self._schedule_at, self._schedule_told = await self.journal.append(EntryKind.EVENT, body), now
 
     async def _tell(self, told: Mapping[str, Any]) -> None:
         """An event about the clock; all that is journaled behind it is accounted for by what it says."""
+        self._orders += 1
         self.account.order(Order(told["order"]), told["to"])
         await self.journal.append(EntryKind.EVENT, told)
 
@@ -167,3 +206,7 @@ class Recording:
         if not doubt or reading.quality is not Quality.GOOD:
             return reading
         return reading._replace(quality=Quality.SUSPECT, reason=doubt)
+
+
+def _telemetry(site: Site) -> set[str]:
+    return {key for key, series in site.series.items() if series.register.record is RecordClass.TELEMETRY}

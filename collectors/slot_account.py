@@ -11,7 +11,7 @@ from gateway.journal.entries import Entry, EntryKind, readings_of
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import NEVER, STARTED, Gap, Grid, Order, Schedule, Standing, schedules_in, standing_of
 
-NOTED, STOPPED = "slots_accounted", "acquire_stopped"
+NOTED, STOPPED, APPLIED = "slots_accounted", "acquire_stopped", "config_applied"
 
 Standings = dict[str, dict[str, Standing]]  # by line and series
 
@@ -88,6 +88,10 @@ class SlotAccount:
         for series in gap.series:
             self._standings[gap.line][series].account(gap.last)
 
+    def change(self, schedules: Mapping[str, Schedule], *, since: int | None) -> None:
+        """These schedules are polled from `since` [us, UTC] on, None while the order is broken; others end there."""
+        self._standings = _standings_of(schedules, self._standings, since)
+
     def order(self, order: Order, now: int) -> None:
         """An event says this of the clock at `now` [us, UTC]."""
         for standings in self._standings.values():
@@ -107,12 +111,14 @@ def _note(standings: Mapping[str, Standing]) -> dict[str, object]:
 
 def begin_account(schedules: Mapping[str, Schedule], before: Before, *, since: int | None) -> SlotAccount:
     """The account of a run that polls these schedules from `since` [us, UTC] on; None while the order is broken."""
-    return SlotAccount(
-        {
-            line: {name: standing_of(before.standings.get(line, {}).get(name), grid, since) for name in series}
-            for line, (grid, series) in schedules.items()
-        }
-    )
+    return SlotAccount(_standings_of(schedules, before.standings, since))
+
+
+def _standings_of(schedules: Mapping[str, Schedule], before: Standings, since: int | None) -> Standings:
+    return {
+        line: {name: standing_of(before.get(line, {}).get(name), grid, since) for name in series}
+        for line, (grid, series) in schedules.items()
+    }
 
 
 def account_before(directory: Path) -> Before:
@@ -134,7 +140,7 @@ def account_before(directory: Path) -> Before:
 
 
 def _newest_note(directory: Path) -> Entry | None:
-    marks = [f'"event":"{name}"'.encode() for name in (NOTED, STARTED, STOPPED)]
+    marks = [f'"event":"{name}"'.encode() for name in (NOTED, STARTED, STOPPED, APPLIED)]
     found = entries_backwards(directory, *marks)
     return next((entry for entry in found if "accounted" in entry.body and "inbox" not in entry.body), None)
 

@@ -42,7 +42,7 @@ async def one_day(site: Site, *, trusted: bool = True) -> int:
         late = ReplayClock(START + 101 * DAY)
         watch = ClockWatch(late)
         watch.trusted = trusted
-        upkeep = asyncio.create_task(retain_daily(site, journal, store, watch, late))
+        upkeep = asyncio.create_task(retain_daily(lambda: site, journal, store, watch, late))
         before = late.now()
         while late.now() == before:  # the first round has ended when the next day is waited for
             await asyncio.sleep(0)
@@ -64,7 +64,7 @@ async def test_nothing_leaves_while_the_reading_store_is_not_open(site_file: Cal
         with pytest.raises(StoreError, match=r"readings\.db"):
             drain_once(site.data_dir / "journal", store)
         late = ReplayClock(START + 101 * DAY)
-        upkeep = asyncio.create_task(retain_daily(site, journal, store, ClockWatch(late), late))
+        upkeep = asyncio.create_task(retain_daily(lambda: site, journal, store, ClockWatch(late), late))
         await asyncio.sleep(0.05)
         assert not upkeep.done()
         upkeep.cancel()
