@@ -1,4 +1,4 @@
-"""`emg check SITE [--plan]`: the examination of a site file, and which registers go into which request."""
+"""`emg check SITE [--plan] [--diff OLD]`: is a site file in order, which requests it makes, what it would change."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,10 +6,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from collectors.acquire_setup import read_setup
+from collectors.examining import examine_whole
 from collectors.polling import PolledDevice, polled_devices
+from collectors.site_changes import changes, kept_until_restart
 from collectors.wire_time import TCP_WIRE
-from gateway.check import as_json, examine, show
+from gateway.check import as_json, show
 from gateway.command_line import console, print_json, run_app
+from gateway.config import load_site
 from gateway.domain.readings import split_series
 from gateway.domain.sites import LineKind, Site
 
@@ -27,16 +31,23 @@ def check_command(
     site_file: Annotated[Path, typer.Argument(metavar="SITE", help="the site file, e.g. site.toml")],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="show which registers go into which request")] = False,
+    diff: Annotated[
+        Path | None,
+        typer.Option("--diff", metavar="OLD", help="show what would change for who runs by OLD, a copy beside it"),
+    ] = None,
 ) -> None:
     """Check a site file, the profiles it uses and their examples; exit 1 when something is to mend."""
-    found = examine(site_file)
-    planned = plans(found.site) if plan and found.site is not None else {}
+    found = examine_whole(site_file)
+    planned = plans(found.site) if plan and found.ok and found.site is not None else {}
+    differs = _differences(load_site(diff), found.site) if diff is not None and found.ok and found.site else {}
     if json:
-        print_json(as_json(found) | ({"plan": _plan_json(planned)} if plan else {}))
+        print_json(as_json(found) | ({"plan": _plan_json(planned)} if plan else {}) | differs)
     else:
         show(found)
         if planned:
             _show_plan(planned)
+        if differs:
+            _show_differences(differs)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -59,6 +70,21 @@ def _plan_json(planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
         for device in devices
         for polled in device.blocks
     ]
+
+
+def _differences(old: Site, new: Site) -> dict[str, Any]:
+    """What `emg acquire` would do with the new site: lines that end, begin or start anew, and what it would refuse."""
+    found = changes(read_setup(old), read_setup(new))
+    kept = [problem.sentence() for problem in kept_until_restart(old, new)]
+    return {"diff": {"lines": found.lines, "others": found.others, "needs_restart": kept}}
+
+
+def _show_differences(told: dict[str, Any]) -> None:
+    diff = told["diff"]
+    sentences = [f"line {line}: {what}" for line, words in diff["lines"].items() for what in words] + diff["others"]
+    for sentence in [*sentences, *diff["needs_restart"]]:
+        console().print(sentence, markup=False, highlight=False, soft_wrap=True)
+    console().print(f"{len(diff['lines'])} lines would be touched; {len(sentences)} changes.", markup=False)
 
 
 def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:

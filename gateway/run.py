@@ -31,6 +31,7 @@ class Supervisor:
         self._clock = clock
         self._settle_every_us = settle_every_s * MICROSECONDS
         self._children: set[asyncio.subprocess.Process] = set()
+        self._acquiring: asyncio.subprocess.Process | None = None
         self._tether: Tether | None = None
         self.could_not_run = False
 
@@ -47,6 +48,11 @@ class Supervisor:
                 for task in running:
                     task.cancel()
             await self._end_children()
+
+    def look_now(self) -> None:
+        """Let the acquiring program look at the site's files now, as SIGHUP does."""
+        if self._acquiring is not None and self._acquiring.returncode is None:
+            self._acquiring.send_signal(signal.SIGHUP)
 
     async def _keep_alive(self, program: str, stop: asyncio.Event) -> None:
         delay, first = RESTART_FIRST_S, True
@@ -79,6 +85,8 @@ class Supervisor:
             *command, pass_fds=(tied.descriptor,) if tied else (), env=tied.environment if tied else None
         )
         self._children.add(child)
+        if program == "acquire":
+            self._acquiring = child
         code = await child.wait()
         self._children.discard(child)
         return code
@@ -114,6 +122,7 @@ async def _supervise(supervisor: Supervisor) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.look_now)
     await supervisor.run(stop)
 
 

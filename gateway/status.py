@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from gateway.alarm import STORE, Alarm, alarm_of
+from gateway.alarm import CONFIG, STORE, Alarm, alarm_of
 from gateway.clocks import SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
@@ -17,7 +17,7 @@ from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS, split_series
 from gateway.domain.scopes import EVERYTHING, Scope
 from gateway.domain.sites import LineKind, MeteringPoint, Site
-from gateway.errors import StoreError
+from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import SlotCount, account_slots
 from gateway.journal.witness import witness_state
@@ -64,7 +64,7 @@ class JournalAge(NamedTuple):
     """How the journal stands: its newest entry, the age of that [s], and the room for more [bytes].
 
     `silent`: nothing was written for longer than a running `emg acquire` ever leaves it alone: it does not run, or
-    nothing can be written. `alarm` is what it says of that itself.
+    nothing can be written. `alarm` is what it says of that itself, `refused` why it does not take up an edited site.
     """
 
     sequence: int
@@ -72,6 +72,7 @@ class JournalAge(NamedTuple):
     free_bytes: int
     silent: bool
     alarm: Alarm | None
+    refused: Alarm | None
 
 
 def journal_age(site: Site, *, now: int) -> JournalAge:
@@ -82,7 +83,7 @@ def journal_age(site: Site, *, now: int) -> JournalAge:
     age_s = None if newest is None else max(0.0, (now - newest.at) / MICROSECONDS)
     silent = age_s is None or age_s > SILENT_CHECKPOINTS * site.journal.checkpoint_every_s
     free = shutil.disk_usage(site.data_dir).free if site.data_dir.is_dir() else 0
-    return JournalAge(sequence, age_s, free, silent, alarm_of(site.data_dir))
+    return JournalAge(sequence, age_s, free, silent, alarm_of(site.data_dir), alarm_of(site.data_dir, CONFIG))
 
 
 class Stored(NamedTuple):
@@ -113,7 +114,11 @@ def status_command(
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
     """Show how old the newest durable reading of every point is; exit 1 when one is late, or the journal silent."""
-    site = load_site(site_file)
+    try:
+        site = load_site(site_file)
+    except ConfigError as error:
+        said = "Until this is mended, a running `emg acquire` goes on by the site as it was before."
+        raise GatewayError(f"{error}\n{said}") from error
     now = SystemClock().now()
     journal = journal_age(site, now=now)
     store = stored_so_far(site, journal, now=now)
@@ -127,6 +132,7 @@ def status_command(
             "journal_silent": journal.silent,
         }
         told |= {"alarm": None if journal.alarm is None else journal.alarm.why, "store_error": store.error}
+        told |= {"site_refused": None if journal.refused is None else journal.refused.why}
         told |= {"witness": None if witness is None else witness._asdict()}
         told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": store.sequence}
         told |= {"points": [_as_json(age) for age in ages]}
@@ -140,6 +146,7 @@ def status_command(
             _print_slots(counts)
     if (
         journal.alarm
+        or journal.refused
         or store.error
         or journal.silent
         or any(age.late for age in ages)
@@ -171,6 +178,10 @@ def _print(site: Site, store: Stored, journal: JournalAge) -> None:
     if journal.alarm is not None:
         since = iso(journal.alarm.since, site.timezone)
         out.print(f"ALARM since {since}: nothing is taken in. {journal.alarm.why}", style="bold red", markup=False)
+    if journal.refused is not None:
+        since = iso(journal.refused.since, site.timezone)
+        said = f"NOT APPLIED since {since}: `emg acquire` goes on by the site as it was before. {journal.refused.why}"
+        out.print(said, style="bold red", markup=False)
     if store.error:
         said = f"ALARM: the reading store is not there; the journal keeps every reading meanwhile. {store.error}"
         out.print(said, style="bold red", markup=False)
