@@ -42,7 +42,6 @@ class Recording:
         self._turns = {line: asyncio.Lock() for line in site.lines}  # held while a line's entries are written
         self._all_turns = asyncio.Lock()  # held by whoever wants all of them
         self._telling = asyncio.Lock()
-        self._orders = 0  # how often an event about the clock was journaled
         self._schedules: Mapping[str, Schedule] = {}
         self._schedule_at = 0  # the entry that told the schedules last, and when [us, UTC]
         self._schedule_told = 0
@@ -70,15 +69,10 @@ class Recording:
             for line in stopped:
                 self._why[line] = LINE_CHANGED
                 self._begun.pop(line, None)
-            while True:
-                await self.tell_clock()
-                now, orders = self.watch.now(), self._orders
-                if self.watch.untold:
-                    continue
-                for line in stopped:
-                    await self._record_gaps(line, self.account.passed_until(line, now))
-                if orders == self._orders and not self.watch.untold:
-                    break
+            await self.tell_clock()
+            now = self.watch.now() + 1  # behind every label that was given
+            for line in stopped:
+                await self._record_gaps(line, self.account.passed_until(line, now))
             # Nothing is waited for between this and the event's place in the journal: both know the same standings.
             self.account.change(schedules, since=None if self.watch.broken else now)
             self._schedules, self._telemetry = schedules, _telemetry(site)
@@ -182,7 +176,6 @@ class Recording:
 
     async def _tell(self, told: Mapping[str, Any]) -> None:
         """An event about the clock; all that is journaled behind it is accounted for by what it says."""
-        self._orders += 1
         self.account.order(Order(told["order"]), told["to"])
         await self.journal.append(EntryKind.EVENT, told)
 
