@@ -15,7 +15,7 @@ import typer
 from collectors.acquire_identity import identity
 from collectors.acquire_line import keep_reading
 from collectors.acquire_parts import Part, Parts
-from collectors.acquire_setup import Setup, made_of, read_setup
+from collectors.acquire_setup import Setup, read_setup
 from collectors.acquire_upkeep import retain_daily
 from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
 from collectors.reloading import Reloading
@@ -183,7 +183,7 @@ class Acquisition:
         for line in site.lines.values():
             polled = line.id in setup.schedules
             read = partial(keep_reading, site, setup.profiles, line, recording, polled=polled)
-            yield Part(f"line {line.id}", made_of(setup, line.id), read, line.id)
+            yield Part(f"line {line.id}", setup.made_of[line.id], read, line.id)
 
     def _tell_witness(self, line: bytes) -> None:
         if self._witness is not None:

@@ -26,7 +26,6 @@ def identity(site: Site) -> dict[str, object]:
     return {
         "boot": boot_id(),
         "gateway": site.gateway_id,
-        "lines": sorted(site.lines),
         "python": platform.python_version(),
         "software": "not installed" if installed is None else installed.version,
         "software_sha256": software_digest(root),
@@ -36,7 +35,7 @@ def identity(site: Site) -> dict[str, object]:
 
 
 def rules(site: Site) -> dict[str, object]:
-    """The digests of site file, profiles and mappings. Raises OSError when one of them cannot be read."""
+    """What a site says is read, by the digests of site file, profiles and mappings. Raises OSError."""
     mappings = {line.mapping for line in site.lines.values() if line.kind is LineKind.FILES and line.mapping.is_file()}
     own = own_profiles(site.file)
     profiles = {}
@@ -45,6 +44,7 @@ def rules(site: Site) -> dict[str, object]:
         path = own / file if own is not None and (own / file).is_file() else SHIPPED / file
         profiles[name] = {"file": str(path), "sha256": file_digest(path)}
     return {
+        "lines": sorted(site.lines),
         "mappings": {str(path): file_digest(path) for path in sorted(mappings)},
         "profiles": profiles,
         "site_sha256": file_digest(site.file),

@@ -5,34 +5,48 @@ from typing import NamedTuple
 
 from collectors.acquire_identity import rules
 from collectors.lines import polled_schedules
-from gateway.domain.sites import LineKind, Site
+from gateway.domain.sites import LineKind, Meter, Series, Site
 from gateway.journal.slots import Schedule
 from gateway.profile import Profile, site_profiles
 
 
 class Setup(NamedTuple):
-    """A site, its profiles by name, what is polled by line, and the digests of the files that say so."""
+    """A site, its profiles by name, what is polled by line, and the digests of the files that say so.
+
+    `made_of` holds, by line, all that its collector takes from the site: while it is equal, the line is not touched.
+    """
 
     site: Site
     profiles: Mapping[str, Profile]
     schedules: Mapping[str, Schedule]
     rules: Mapping[str, object]
+    made_of: Mapping[str, object]
 
 
 def read_setup(site: Site) -> Setup:
     """The setup of a site that was just loaded. Raises ConfigError, ProfileError, OSError."""
     profiles = site_profiles(site)
-    return Setup(site, profiles, polled_schedules(site, profiles), rules(site))
+    return Setup(site, profiles, polled_schedules(site, profiles), rules(site), _made_of(site, profiles))
 
 
-def made_of(setup: Setup, line_id: str) -> object:
-    """All that a collector takes from the setup: while it is equal, the line need not be touched."""
-    site, line = setup.site, setup.site.lines[line_id]
-    meters = {key: meter for key, meter in site.meters.items() if meter.line == line_id}
-    series = [series for series in site.series.values() if series.meter in meters]
-    profiles = {meter.profile: _read_by(setup.profiles[meter.profile]) for meter in meters.values()}
-    zone = site.timezone if line.kind is LineKind.FILES else ""
-    return line, list(meters.values()), series, profiles, zone
+def _made_of(site: Site, profiles: Mapping[str, Profile]) -> dict[str, object]:
+    meters: dict[str, list[Meter]] = {line: [] for line in site.lines}
+    series: dict[str, list[Series]] = {line: [] for line in site.lines}
+    for meter in site.meters.values():
+        meters[meter.line].append(meter)
+    for one in site.series.values():
+        series[site.meters[one.meter].line].append(one)
+    read_by = {name: _read_by(profile) for name, profile in profiles.items()}
+    return {
+        line.id: (
+            line,
+            meters[line.id],
+            series[line.id],
+            {meter.profile: read_by[meter.profile] for meter in meters[line.id]},
+            site.timezone if line.kind is LineKind.FILES else "",  # in which a file's labels may be written
+        )
+        for line in site.lines.values()
+    }
 
 
 def _read_by(profile: Profile) -> object:

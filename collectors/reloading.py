@@ -8,11 +8,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from collectors.acquire_setup import Setup, read_setup
 from collectors.examining import examine_whole
 from collectors.recording import Recording
-from collectors.site_changes import changes, kept_until_restart
+from collectors.site_changes import Changes, changes, kept_until_restart
 from collectors.site_files import Content, SiteFiles
 from gateway.alarm import CONFIG, Alarm, set_alarm
 from gateway.clocks import Clock
@@ -24,6 +25,13 @@ MOST_REASONS, LONGEST_REASON = 50, 1000  # that the journal keeps of one refusal
 log = logging.getLogger("emg.acquire")
 
 Apply = Callable[[Setup, Mapping[str, object]], Awaitable[None]]
+
+
+class Sound(NamedTuple):
+    """What was read from files in which nothing is wrong, and how it differs from what is in force."""
+
+    setup: Setup
+    changes: Changes
 
 
 class Reloading:
@@ -62,33 +70,36 @@ class Reloading:
         if content == self._applied:
             log.info("%s is again what it was when it was applied", self._setup.site.file)
         else:
-            setup, wrong = await asyncio.to_thread(self._examined)
+            found = await asyncio.to_thread(self._examined)
             if await asyncio.to_thread(self._files.content, afresh=True) != content:
                 return  # edited once more: what was judged is not what lies there now
-            if setup is None or wrong:
-                await self._refuse(content, recording, wrong)
+            if isinstance(found, Sound):
+                await self._accept(content, found, apply)
+            else:
+                await self._refuse(content, recording, found)
                 return
-            await self._accept(content, setup, apply)
         self._judged = content
         self._tell(None)
 
-    def _examined(self) -> tuple[Setup | None, list[str]]:
-        """The setup that the files say, and all that is wrong with them, in sentences."""
+    def _examined(self) -> Sound | list[str]:
+        """What the files say, or all that is wrong with them, in sentences."""
         file = self._setup.site.file
         try:
             found = examine_whole(file)
             if found.site is None or not found.ok:
-                return None, [problem.sentence() for problem in found.problems]
-            kept = kept_until_restart(self._setup.site, found.site)
-            return read_setup(found.site), [problem.sentence() for problem in kept]
+                return [problem.sentence() for problem in found.problems]
+            if kept := kept_until_restart(self._setup.site, found.site):
+                return [problem.sentence() for problem in kept]
+            setup = read_setup(found.site)
+            return Sound(setup, changes(self._setup, setup))
         except GatewayError as error:
-            return None, str(error).splitlines()
+            return str(error).splitlines()
         except Exception as error:  # whatever a file does to its reader, the acquiring goes on
             log.exception("%s cannot be examined", file)
-            return None, [f"{file}: it cannot be examined: {error!r}"]
+            return [f"{file}: it cannot be examined: {error!r}"]
 
-    async def _accept(self, content: Content, setup: Setup, apply: Apply) -> None:
-        found = changes(self._setup, setup)
+    async def _accept(self, content: Content, sound: Sound, apply: Apply) -> None:
+        setup, found = sound
         told = {"lines": dict(found.lines), "others": list(found.others)}
         await apply(setup, {"old": dict(self._setup.rules), "new": dict(setup.rules), **told})
         self._setup, self._applied = setup, content

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
-from collectors.acquire_setup import Setup, made_of
+from collectors.acquire_setup import Setup
 from gateway.domain.sites import Site
 from gateway.errors import Problem
 from gateway.toml_form import read_toml
@@ -63,7 +63,7 @@ def _line(old: Setup, new: Setup, line: str) -> list[str]:
         return [f"added, {new.site.lines[line].kind.value} with {meters} meters"]
     if line not in new.site.lines:
         return ["removed"]
-    if made_of(old, line) == made_of(new, line):
+    if old.made_of[line] == new.made_of[line]:
         return []
     before, after = ({key: m for key, m in s.site.meters.items() if m.line == line} for s in (old, new))
     told = [*_differences(old.site.lines[line], new.site.lines[line]), *_table("meter", before, after)]

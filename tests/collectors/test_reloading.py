@@ -1,11 +1,15 @@
 """A site that is edited while it is read: what is sound is applied line by line, what is not changes nothing."""
 
+import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from collectors import acquire_line
+from collectors.modbus_tcp import ModbusTcpLine
 from gateway.alarm import CONFIG, alarm_of
 from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries, newest_sequence
@@ -278,6 +282,62 @@ async def test_a_sink_that_is_added_gets_what_the_journal_holds_and_points_that_
     assert (first["lines"], first["others"]) == ({}, ["sink copy: added"])
     assert second["others"] == ["point a-2: added"]
     assert second["lines"]["a"][0] == "meter M-a-2: added"
+
+
+async def test_a_disk_that_fails_in_the_middle_of_a_change_delays_it_only(
+    tmp_path: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+):
+    failures, sync = [], os.fdatasync
+
+    def failing_sync(descriptor: int) -> None:
+        if failures:
+            raise failures.pop()
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", failing_sync)
+    async with serving() as server:
+        file = write_site(tmp_path, site_text({"a": Bus(server.port, {1: 1}), "b": Bus(server.port, {1: 2})}))
+        async with acquiring(file, looks):
+            await read_of(tmp_path, "works/b-1/frequency", 20.4)
+            file.write_text(site_text({"a": Bus(server.port, {1: 5})}))
+            failures.append(OSError(errno.EIO, "Input/output error"))
+            await looks.look(at_once=True)
+            assert await until_true(lambda: not failures, 20)
+            await looks.look(at_once=True)
+            await read_of(tmp_path, "works/a-1/frequency", 50.4)
+    assert events(tmp_path, "config_applied")[-1]["new"]["site_sha256"] == sha256(file)
+    journal = tmp_path / "data" / "journal"
+    assert verify_journal(journal).ok
+    assert all(count.exact for count in account_slots(entries(journal)).values())
+    assert not [value for _, value in frequencies(tmp_path, "works/a-1/frequency") if value not in {10.4, 50.4}]
+
+
+async def test_a_refused_profile_does_not_reach_a_line_that_starts_again(
+    tmp_path: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(acquire_line, "LINE_RESTART_S", 0)
+    failures, connect = [], ModbusTcpLine.connect
+
+    async def failing_connect(line: ModbusTcpLine, timeout_s: float) -> None:
+        if failures:
+            raise failures.pop()
+        await connect(line, timeout_s)
+
+    monkeypatch.setattr(ModbusTcpLine, "connect", failing_connect)
+    async with serving() as server:
+        file = write_site(tmp_path, site_text({"a": Bus(server.port, {1: 1})}))
+        async with acquiring(file, looks):
+            await read_of(tmp_path, "works/a-1/frequency", 10.4)
+            profile = tmp_path / "profiles" / "electricity" / "lab_lm3.toml"
+            profile.write_text(PROFILE.replace("frequency = { at = 40", "frequency = { at = 41"))
+            await looks.look(at_once=True)
+            assert "lab_lm3.toml" in refusal(tmp_path)
+            failures.append(RuntimeError("a fault of this line"))
+            assert await until_true(lambda: events(tmp_path, "line_failed") != [], 20)
+            before = len(frequencies(tmp_path, "works/a-1/frequency"))
+            assert await until_true(lambda: len(frequencies(tmp_path, "works/a-1/frequency")) > before + 3, 20)
+    assert {value for _, value in frequencies(tmp_path, "works/a-1/frequency")} == {10.4}
+    law_of_slots(tmp_path)
 
 
 def test_the_peer_shows_what_these_tests_expect():
