@@ -305,7 +305,12 @@ async def test_a_disk_that_fails_in_the_middle_of_a_change_delays_it_only(
             assert await until_true(lambda: not failures, 20)
             await looks.look(at_once=True)
             await read_of(tmp_path, "works/a-1/frequency", 50.4)
+            failures.append(OSError(errno.EIO, "Input/output error"))
+            assert await until_true(lambda: len(events(tmp_path, "acquire_started")) == 3, 20)
     assert events(tmp_path, "config_applied")[-1]["new"]["site_sha256"] == sha256(file)
+    _, between, last = events(tmp_path, "acquire_started")
+    assert (between["lines"], last["lines"]) == (["a", "b"], ["a"])
+    assert (list(last["schedule"]), last["site_sha256"]) == (["a"], sha256(file))
     journal = tmp_path / "data" / "journal"
     assert verify_journal(journal).ok
     assert all(count.exact for count in account_slots(entries(journal)).values())
