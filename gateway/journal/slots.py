@@ -1,8 +1,9 @@
 """Scheduled slots: when each polled series was to be read, and what the journal says became of every slot.
 
 Scheduled slots of a series = its good readings + its flagged readings + the slots of its gaps, exactly. Which series
-is polled on which grid, and from when on, is told by the event `acquire_started`, and again once a day. The slot of a
-reading is the instant of the grid at or before its sampling instant.
+is polled on which grid, and from when on, is told by the event `acquire_started`, by `config_applied` whenever the
+site was edited (what it does not name any more ends there), and again once a day. The slot of a reading is the
+instant of the grid at or before its sampling instant.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
