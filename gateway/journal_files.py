@@ -164,4 +164,7 @@ def retain_main(argv: list[str]) -> int:
 
 def verify_main(argv: list[str]) -> int:
     """`emg verify`: the verifier, which knows folders only; a site file stands for the folder of its journal."""
-    return verify.main([str(_journal_dir(Path(word))) if word.endswith(".toml") else word for word in argv])
+    try:
+        return verify.main([str(_journal_dir(Path(word))) if word.endswith(".toml") else word for word in argv])
+    except SystemExit as ending:  # after --help, or a word that it does not know
+        return int(ending.code or 0)
