@@ -26,7 +26,7 @@ from gateway.clocks import Clock, SystemClock
 from gateway.command_line import run_app
 from gateway.config import load_site
 from gateway.domain.sites import Site
-from gateway.errors import GatewayError, JournalError, JournalStopped
+from gateway.errors import GatewayError, JournalError, JournalHeld, JournalStopped
 from gateway.journal import inbox
 from gateway.journal.checkpoints import check_now, keep_checking
 from gateway.journal.compressing import compress_forever
@@ -39,6 +39,7 @@ from gateway.sinks.opening import drain_site
 from gateway.sinks.reading_store import ReadingStoreSink
 
 REOPEN_FIRST_S, REOPEN_MOST_S = 1, 5
+HELD_S, HELD_EVERY_S = 10, 0.25  # so long a command that holds the journal (an import, say) is waited for
 # What a disk says that may be in order again later, without anybody touching this program.
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 log = logging.getLogger("emg.acquire")
@@ -98,14 +99,30 @@ class Acquisition:
                 await _wait(stop, self._delay_s)
                 self._delay_s = min(2 * self._delay_s, REOPEN_MOST_S)
             try:
-                key = site_key(self.site.data_dir)
-                return Journal.open(self.journal_dir, gateway_id=self.site.gateway_id, clock=self.clock, key=key)
+                return await self._unless_held(stop)
             except JournalError as error:
                 cause = error.__cause__
                 if not isinstance(cause, OSError) or not (again or cause.errno in PASSING):
                     raise
                 self.alarm(error)
             again = True
+        return None
+
+    async def _unless_held(self, stop: asyncio.Event) -> Journal | None:
+        """The journal; another writer is waited for. None when `stop` is set before. Raises JournalError."""
+        until = asyncio.get_running_loop().time() + HELD_S
+        told = False
+        while not stop.is_set():
+            try:
+                key = site_key(self.site.data_dir)
+                return Journal.open(self.journal_dir, gateway_id=self.site.gateway_id, clock=self.clock, key=key)
+            except JournalHeld as error:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+                if not told:
+                    log.warning("it is waited for up to %g s: %s", HELD_S, error)
+                told = True
+            await _wait(stop, HELD_EVERY_S)
         return None
 
     def alarm(self, error: GatewayError) -> None:

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from gateway.domain.sites import Site
 from gateway.errors import JournalError
 from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries
-from gateway.journal.slots import account_slots
+from gateway.journal.slots import STARTED, account_slots
 from gateway.journal.verify import verify_journal
 from gateway.journal.writer import Journal
 from tests.collectors.modbus_lab import lab_site
@@ -202,13 +202,75 @@ async def test_a_sync_that_fails_is_an_alarm_and_a_gap_and_the_journal_goes_on_f
     assert "journal.stopped" in reasons
 
 
-async def test_a_journal_that_another_writer_holds_ends_the_program_with_its_sentence(tmp_path: Path):
+HOLD = """
+import sys
+from pathlib import Path
+from gateway.clocks import SystemClock
+from gateway.journal.signing import site_key
+from gateway.journal.writer import Journal
+data_dir = Path(sys.argv[1])
+with Journal.open(data_dir / "journal", gateway_id="lab", clock=SystemClock(), key=site_key(data_dir)):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_by_another_process(site: Site) -> Iterator[subprocess.Popen[str]]:
+    """The journal is held until the standard input of the process is closed."""
+    command = [sys.executable, "-c", HOLD, str(site.data_dir)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.stdin.close()
+
+
+def waits(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "waited for" in record.getMessage()]
+
+
+async def test_a_command_that_holds_the_journal_at_the_start_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    site, stop = site_in(tmp_path), asyncio.Event()
+    with held_by_another_process(site) as holder:
+        running = asyncio.create_task(acquire(site, SystemClock(), stop))
+        assert await until_true(lambda: bool(waits(caplog)), 20)
+        assert holder.stdin is not None
+        holder.stdin.close()
+
+        def begun() -> bool:
+            return any(entry.body.get("event") == STARTED for entry in entries(site.data_dir / "journal"))
+
+        assert await until_true(begun, 20)
+        stop.set()
+        await running
+    (said,) = waits(caplog)
+    assert f"process {holder.pid}" in said
+    assert verify_journal(site.data_dir / "journal").ok
+
+
+async def test_a_journal_that_another_writer_keeps_ends_the_program_with_its_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     site = site_in(tmp_path)
-    with (
-        Journal.open(site.data_dir / "journal", gateway_id="lab", clock=SystemClock()),
-        pytest.raises(JournalError, match="another writer holds this journal"),
-    ):
-        await acquire(site, SystemClock(), asyncio.Event())
+    monkeypatch.setattr("collectors.acquire.HELD_S", 1)
+    with held_by_another_process(site) as holder:
+        with pytest.raises(JournalError, match="another writer holds this journal") as ended:
+            await acquire(site, SystemClock(), asyncio.Event())
+        assert f"process {holder.pid}" in str(ended.value)
+    assert len(waits(caplog)) == 1  # told once, however often it is tried
+
+
+async def test_a_stop_is_heard_while_another_writer_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    site, stop = site_in(tmp_path), asyncio.Event()
+    with held_by_another_process(site):
+        running = asyncio.create_task(acquire(site, SystemClock(), stop))
+        assert await until_true(lambda: bool(waits(caplog)), 20)
+        stop.set()
+        await running
 
 
 async def test_a_damaged_journal_ends_the_program_with_its_sentence(tmp_path: Path):
