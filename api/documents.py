@@ -16,7 +16,7 @@ from gateway.contracts import StoredReading
 from gateway.domain.figures import Figure
 from gateway.domain.intervals import Interval, Unallocated
 from gateway.domain.periods import iso
-from gateway.domain.readings import MICROSECONDS, Quality, split_series
+from gateway.domain.readings import MICROSECONDS, Quality, quality_words, split_series
 from gateway.domain.scopes import Scope
 from gateway.domain.sites import Series, Site
 from gateway.journal.inbox import waiting_files
@@ -27,7 +27,7 @@ from gateway.stores.opening import OpenedStore
 
 def quality_name(quality: Quality) -> str:
     """The flags of a quality as one lower-case text."""
-    return "|".join(flag.name.lower() for flag in quality if flag.name)
+    return "|".join(quality_words(quality)).lower()
 
 
 def point_document(age: PointAge, timezone: str) -> PointDocument:

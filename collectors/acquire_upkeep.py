@@ -11,7 +11,7 @@ from gateway.domain.sites import Site
 from gateway.errors import JournalError, JournalStopped, StoreError
 from gateway.journal.retention import apply_retention, months_before
 from gateway.journal.writer import Journal
-from gateway.sinks.delivery_book import FILE, DeliveryBook
+from gateway.sinks.overview import least_cursor
 from gateway.sinks.reading_store import ReadingStoreSink
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.opening import OpenedStore
@@ -43,21 +43,10 @@ async def retain_daily(
 
 def _retain(site: Site, journal: Journal, store: OpenedStore, now: int) -> None:
     try:
-        apply_retention(journal, site.journal, keep_from=_smallest_cursor(site, store), now=now)
+        apply_retention(journal, site.journal, keep_from=least_cursor(site, store), now=now)
         if isinstance(store, EmbeddedStore) and site.store.keep_months:
             store.retain(months_before(now, site.store.keep_months))
     except JournalStopped:
         raise
     except (JournalError, StoreError, OSError) as error:
         log.warning("what is old does not leave today, and is looked at again tomorrow: %s", error)
-
-
-def _smallest_cursor(site: Site, store: OpenedStore) -> int:
-    """The entry behind which something still waits for the reading store or a sink. Raises StoreError."""
-    if not site.sinks:
-        return store.cursor()
-    if not (site.data_dir / FILE).exists():
-        return 0  # no sink has been given anything yet
-    with DeliveryBook.open(site.data_dir, read_only=True) as book:
-        standings = book.standings()
-    return min(store.cursor(), *(standings[name].sequence if name in standings else 0 for name in site.sinks))

@@ -1,6 +1,5 @@
 """`emg verify`, `emg journal salvage` and `emg journal retain`: what becomes of the journal's files, damaged or old."""
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,14 +8,13 @@ import typer
 from gateway.clocks import SystemClock
 from gateway.command_line import print_json, run_app
 from gateway.config import load_site
-from gateway.domain.sites import Site
 from gateway.errors import JournalError
 from gateway.journal import verify
 from gateway.journal.retention import Retention, apply_retention, plan_retention
 from gateway.journal.salvage import Salvage, examine, salvage
 from gateway.journal.signing import load_key, private_file, site_key
 from gateway.journal.writer import Journal
-from gateway.sinks.delivery_book import FILE, DeliveryBook
+from gateway.sinks.overview import least_cursor
 from gateway.stores.opening import open_reading_store
 
 salvage_app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -107,7 +105,8 @@ def retain(
     """
     site, clock = load_site(site_file), SystemClock()
     directory = site.data_dir / "journal"
-    keep_from = _least_cursor(site)
+    with open_reading_store(site, read_only=True) as store:
+        keep_from = least_cursor(site, store)
     if dry_run:
         done = plan_retention(directory, site.journal, keep_from=keep_from, now=clock.now())
     else:
@@ -127,18 +126,6 @@ def retain(
         print_json({"keep_from": keep_from, "dry_run": dry_run, "retired": told[0], "pruned": told[1]})
     else:
         typer.echo("\n".join(_told(done, keep_from, dry_run=dry_run)))
-
-
-def _least_cursor(site: Site) -> int:
-    """The smallest sequence number on which the store's or a sink's cursor stands; 0 while one has got nothing."""
-    with ExitStack() as opened:
-        cursors = [opened.enter_context(open_reading_store(site, read_only=True)).cursor()]
-        if site.sinks:
-            known = site.data_dir / FILE
-            book = opened.enter_context(DeliveryBook.open(site.data_dir, read_only=True)) if known.exists() else None
-            standings = book.standings() if book is not None else {}
-            cursors += [standings[name].sequence if name in standings else 0 for name in site.sinks]
-        return min(cursors)
 
 
 def _told(done: Retention, keep_from: int, *, dry_run: bool) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.domain.periods import midnight, to_datetime
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.errors import GatewayError
+from gateway.journal.disk import write_file
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.inbox import submit
 from simulators.broker import RunningBroker, free_port, is_free
@@ -82,9 +83,7 @@ def forget(folder: Path) -> None:
 
 def save_state(folder: Path, state: DemoState) -> None:
     """Write the state whole."""
-    beside = folder / f"{STATE}.part"
-    beside.write_text(json.dumps(asdict(state)) + "\n", "utf-8")
-    beside.rename(folder / STATE)
+    write_file(folder / STATE, f"{json.dumps(asdict(state))}\n".encode())
 
 
 def write_site(

@@ -2,13 +2,13 @@
 
 import csv
 import io
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gateway.clocks import Clock
 from gateway.domain.periods import to_datetime
 from gateway.domain.readings import MICROSECONDS
+from gateway.journal.disk import write_file
 from simulators.coal_yard import Survey, Ticket
 from simulators.plant import Plant, yard_readings
 from simulators.truth import TruthLog
@@ -34,14 +34,10 @@ def surveys_csv(surveys: Sequence[Survey], timezone: str) -> str:
 
 
 def place(folder: Path, name: str, text: str) -> Path:
-    """Put a file into a folder so that it appears there whole: written beside, synced, renamed."""
+    """Put a file into a folder so that it appears there whole."""
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{name}.part"
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return beside.rename(folder / name)
+    write_file(folder / name, text.encode())
+    return folder / name
 
 
 class FilesWriter:

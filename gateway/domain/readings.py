@@ -20,6 +20,11 @@ class Quality(IntFlag):
     CORRECTED = 32  # put in the place of another reading by an approved correction; the other is kept beside it
 
 
+def quality_words(flags: int) -> list[str]:
+    """The flags of a quality by name, the worst last."""
+    return [flag.name for flag in Quality if flag & flags and flag.name]
+
+
 class Reading(NamedTuple):
     """One register value at one instant, as read; immutable.
 

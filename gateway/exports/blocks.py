@@ -11,6 +11,8 @@ from gateway.domain.scopes import Scope
 from gateway.domain.sites import Series, Site
 from gateway.stores.intervals import IntervalStore
 
+MODE = 0o666  # of the files, less what the umask takes: they are made for others
+
 
 class Kind(StrEnum):
     """What can be exported."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.periods import Period, months_of, period
-from gateway.domain.scopes import scope_of
+from gateway.domain.scopes import Scope, scope_of
 from gateway.domain.sites import Site
 from gateway.errors import ImportRefused, StoreError
 from gateway.exports.blocks import Kind, SeriesBlock, interval_blocks, reading_blocks
@@ -25,7 +26,7 @@ from gateway.stores.opening import open_interval_store, open_reading_store
 
 readings_app = typer.Typer(add_completion=False)
 intervals_app = typer.Typer(add_completion=False)
-Blocks = Callable[[str, Period], Iterator[SeriesBlock]]  # of one enterprise and month
+Blocks = Callable[[Scope, str, Period], Iterator[SeriesBlock]]  # of one enterprise and month
 
 
 class Format(StrEnum):
@@ -81,11 +82,7 @@ def readings_command(
     """Export the standing readings of SITE, one file per enterprise and month."""
     order = _order(site_file, Kind.READINGS, period_name, folder, form, enterprise)
     with closing(open_reading_store(order.site, read_only=True)) as store:
-
-        def blocks(owner: str, month: Period) -> Iterator[SeriesBlock]:
-            return reading_blocks(order.site, store, scope_of(owner), owner, month)
-
-        _export(order, blocks, dry_run=dry_run, as_json=json)
+        _export(order, partial(reading_blocks, order.site, store), dry_run=dry_run, as_json=json)
 
 
 @intervals_app.command()
@@ -101,11 +98,7 @@ def intervals_command(
     """Export the settled intervals of SITE in their newest version, one file per enterprise and month."""
     order = _order(site_file, Kind.INTERVALS, period_name, folder, form, enterprise)
     with closing(open_interval_store(order.site, read_only=True)) as store:
-
-        def blocks(owner: str, month: Period) -> Iterator[SeriesBlock]:
-            return interval_blocks(order.site, store, scope_of(owner), owner, month)
-
-        _export(order, blocks, dry_run=dry_run, as_json=json)
+        _export(order, partial(interval_blocks, order.site, store), dry_run=dry_run, as_json=json)
 
 
 def _order(site_file: Path, kind: Kind, period_name: str, folder: Path, form: Format, enterprise: str) -> Order:
@@ -152,13 +145,14 @@ def _file(order: Order, owner: str, month: Period, path: Path, blocks: Blocks) -
 
 
 def _write(order: Order, owner: str, month: Period, path: Path, blocks: Blocks) -> int:
+    found = blocks(scope_of(owner), owner, month)
     if order.form is Format.CSV:
-        return write_csv(path, order.kind, blocks(owner, month), order.site.timezone)
+        return write_csv(path, order.kind, found, order.site.timezone)
     if order.form is Format.LINE_PROTOCOL:
-        return write_lines(path, blocks(owner, month))
+        return write_lines(path, found)
     from gateway.exports.parquet import write_parquet  # noqa: PLC0415 - pyarrow is an extra of its own
 
-    return write_parquet(path, order.kind, blocks(owner, month), _metadata(order, owner, month))
+    return write_parquet(path, order.kind, found, _metadata(order, owner, month))
 
 
 def _metadata(order: Order, owner: str, month: Period) -> Mapping[str, str]:

@@ -1,15 +1,14 @@
 """CSV for people and spreadsheets: values in the register's unit as exact decimals, times with their offset."""
 
 import csv
-import os
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
 from gateway.domain.periods import iso
-from gateway.domain.readings import Quality
-from gateway.exports.blocks import Kind, SeriesBlock
-from gateway.journal.disk import sync_directory
+from gateway.domain.readings import quality_words
+from gateway.exports.blocks import MODE, Kind, SeriesBlock
+from gateway.journal.disk import replaced_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _HEAD = ("enterprise", "point", "quantity", "unit")
@@ -24,32 +23,19 @@ def write_csv(path: Path, kind: Kind, blocks: Iterable[SeriesBlock], timezone: s
 
     Raises OSError. Holds one series in memory.
     """
-    partial = path.with_name(f".{path.name}.partial")
     rows = 0
-    try:
-        with partial.open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*_HEAD, *_ENDS[kind]])
-            for block in blocks:
-                writer.writerows(_rows(block, kind, timezone))
-                rows += len(block.instants)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    with replaced_text(path, mode=MODE, encoding="utf-8-sig") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*_HEAD, *_ENDS[kind]])
+        for block in blocks:
+            writer.writerows(_rows(block, kind, timezone))
+            rows += len(block.instants)
     return rows
 
 
 def as_text(text: str) -> str:
     """Text that a spreadsheet shows and does not compute."""
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def quality_words(flags: int) -> str:
-    """The flags of a quality by name, joined by '|'."""
-    return "|".join(flag.name or "" for flag in Quality if flag & flags)
 
 
 def shown(count: int | None, value: float | None, resolution: Decimal | None) -> str:
@@ -64,7 +50,7 @@ def _rows(block: SeriesBlock, kind: Kind, timezone: str) -> Iterable[list[str | 
     head = [series.enterprise, series.point, series.register.quantity, as_text(block.unit)]
     for number, instant in enumerate(block.instants):
         value = shown(block.counts[number], block.values[number], block.resolution)
-        said = [value, quality_words(block.quality[number]), as_text(block.reason[number])]
+        said = [value, "|".join(quality_words(block.quality[number])), as_text(block.reason[number])]
         begin = iso(instant, timezone)
         if kind is Kind.READINGS:
             yield [*head, begin, *said, block.columns["sequence"][number]]

@@ -1,31 +1,22 @@
 """Line protocol as a file: what InfluxDB and its relatives import, in microseconds."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.domain.readings import Quality, Reading
-from gateway.exports.blocks import SeriesBlock
-from gateway.journal.disk import sync_directory
+from gateway.exports.blocks import MODE, SeriesBlock
+from gateway.journal.disk import replaced_text
 from gateway.stores.line_protocol import SeriesLines
 
 
 def write_lines(path: Path, blocks: Iterable[SeriesBlock]) -> int:
     """Write readings to `path` in one step; the number of rows. Raises OSError. Holds one series in memory."""
-    partial = path.with_name(f".{path.name}.partial")
     speaker, rows = SeriesLines(), 0
-    try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            for block in blocks:
-                for sequence, reading in _readings(block):
-                    file.writelines(f"{line}\n" for line in speaker.lines(sequence, [reading]))
-                rows += len(block.instants)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    with replaced_text(path, mode=MODE) as file:
+        for block in blocks:
+            for sequence, reading in _readings(block):
+                file.writelines(f"{line}\n" for line in speaker.lines(sequence, [reading]))
+            rows += len(block.instants)
     return rows
 
 

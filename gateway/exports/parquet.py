@@ -5,7 +5,6 @@ nothing was rounded. Resolutions as exact decimal text, and where the file comes
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from gateway.exports.blocks import Kind, SeriesBlock
-from gateway.journal.disk import sync_directory
+from gateway.exports.blocks import MODE, Kind, SeriesBlock
+from gateway.journal.disk import replaced
 
 ROWS_A_GROUP = 500_000
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -57,27 +56,21 @@ def write_parquet(path: Path, kind: Kind, blocks: Iterable[SeriesBlock], told: M
     `told` goes into the file's metadata beside `emg.series`. Holds one group of rows in memory.
     """
     schema = pa.schema([*_HEAD, *_TAILS[kind]])
-    partial = path.with_name(f".{path.name}.partial")
     rows, group, held, facts = 0, [], 0, {}
-    try:
-        with partial.open("wb") as file:
-            with parquet.ParquetWriter(file, schema, **_encodings(schema)) as writer:
-                for block in blocks:
-                    facts[block.series.key] = _facts(block)
-                    group.append(_batch(block, kind, schema))
-                    held += len(block.instants)
-                    if held >= ROWS_A_GROUP:
-                        writer.write_table(pa.Table.from_batches(group, schema), row_group_size=ROWS_A_GROUP)
-                        rows, group, held = rows + held, [], 0
-                if group:
-                    writer.write_table(pa.Table.from_batches(group, schema), row_group_size=ROWS_A_GROUP)
-                writer.add_key_value_metadata({**told, "emg.series": json.dumps(facts, ensure_ascii=False)})
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    with (
+        replaced(path, mode=MODE) as file,
+        parquet.ParquetWriter(file, schema, **_encodings(schema)) as writer,
+    ):
+        for block in blocks:
+            facts[block.series.key] = _facts(block)
+            group.append(_batch(block, kind, schema))
+            held += len(block.instants)
+            if held >= ROWS_A_GROUP:
+                writer.write_table(pa.Table.from_batches(group, schema), row_group_size=ROWS_A_GROUP)
+                rows, group, held = rows + held, [], 0
+        if group:
+            writer.write_table(pa.Table.from_batches(group, schema), row_group_size=ROWS_A_GROUP)
+        writer.add_key_value_metadata({**told, "emg.series": json.dumps(facts, ensure_ascii=False)})
     return rows + held
 
 

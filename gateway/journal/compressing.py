@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.errors import JournalError
-from gateway.journal.disk import hold_lock, remove_file, sync_directory, write_all
+from gateway.journal.disk import hold_lock, remove_file, replaced, sync_directory, write_all
 from gateway.journal.members import MEMBER_BYTES, MemberFile, encode_member
 from gateway.journal.segment_files import PlainFile, frames, has_magic, rest_of
 from gateway.journal.segments import COMPRESSED, MAGIC, Frame, encode_frame, segments
@@ -28,16 +29,12 @@ def compress_segment(path: Path) -> Path:
     """
     target = path.with_name(path.name + COMPRESSED)
     if not (target.exists() and _holds_the_same(path, target)):
-        partial = path.with_name(f".{target.name}.partial")
-        try:
+        with replaced(target) as new:
             with PlainFile(path) as file:
-                write_members(partial, _checked(file))
-            if not _holds_the_same(path, partial):
-                raise JournalError(f"{partial}: does not give back the bytes of {path.name}; is the disk in order?")
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    sync_directory(path.parent)  # the new name is on the disk before the old one goes
+                write_members(new, _checked(file))
+            if not _holds_the_same(path, Path(new.name)):
+                raise JournalError(f"{new.name}: does not give back the bytes of {path.name}; is the disk in order?")
+    sync_directory(path.parent)  # the compressed one's name is on the disk before the old one goes
     remove_file(path)
     return target
 
@@ -65,16 +62,12 @@ def compress_closed(directory: Path, *, stopped: Callable[[], bool] = lambda: Fa
     return done
 
 
-def write_members(path: Path, held: Iterator[Frame]) -> None:
-    """Write frames as a compressed segment, durably, but under whatever name is given. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        for first, data in _members(held):
-            write_all(descriptor, encode_member(data, first))
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # what is read back is the disk
-    finally:
-        os.close(descriptor)
+def write_members(file: BinaryIO, held: Iterator[Frame]) -> None:
+    """Write frames as a compressed segment, durably, so that what is read back is the disk. Raises OSError."""
+    for first, data in _members(held):
+        write_all(file.fileno(), encode_member(data, first))
+    os.fsync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _members(held: Iterator[Frame]) -> Iterator[tuple[int, bytes]]:

@@ -6,8 +6,10 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -37,15 +39,39 @@ def make_directory(directory: Path) -> None:
 
 def write_file(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     """Put `data` at `path` in one step: a reader sees the old file or the new one, never a part. Raises OSError."""
+    with replaced(path, mode=mode) as file:
+        write_all(file.fileno(), data)
+
+
+@contextmanager
+def replaced(path: Path, *, mode: int = 0o640) -> Iterator[BinaryIO]:
+    """A file that is durably at `path` when the block ends: a reader sees the old one or all of the new one.
+
+    When the block raises, the old one stays and nothing is left beside it. Raises OSError.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    descriptor = _create(partial, mode)
     try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    partial.replace(path)
+        with open(partial, "wb", opener=lambda name, _: _create(Path(name), mode)) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
+
+
+@contextmanager
+def replaced_text(path: Path, *, mode: int = 0o640, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """As `replaced`, for text; line ends are written as they are given. Raises OSError."""
+    with replaced(path, mode=mode) as file:
+        text = TextIOWrapper(file, encoding, newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # what it still holds is written; the file stays open
 
 
 def read_file(path: Path, most: int) -> bytes:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gateway.domain.instruments import RecordClass
 from gateway.errors import JournalError
 from gateway.journal.compressing import write_members
-from gateway.journal.disk import sync_directory
+from gateway.journal.disk import replaced
 from gateway.journal.entries import EntryKind, decode_entry, encode_payload
 from gateway.journal.losses import runs
 from gateway.journal.members import MemberFile
@@ -51,17 +51,12 @@ def prune(segment: Segment) -> None:
 
     Raises JournalError when it does not carry the same chain, OSError when the disk fails: then nothing has changed.
     """
-    partial = segment.path.with_name(f".{segment.path.name}.partial")
-    try:
-        write_members(partial, (stand_in for _, stand_in in _with_stand_ins(segment.path)))
-        with MemberFile(partial) as new, open_segment(segment.path) as old:
+    with replaced(segment.path) as file:
+        write_members(file, (stand_in for _, stand_in in _with_stand_ins(segment.path)))
+        with MemberFile(Path(file.name)) as new, open_segment(segment.path) as old:
             same = _chain(new) == _chain(old)
         if not same:
-            raise JournalError(f"{partial}: does not carry the chain of {segment.path.name}; is the disk in order?")
-        partial.replace(segment.path)
-    finally:
-        partial.unlink(missing_ok=True)
-    sync_directory(segment.path.parent)
+            raise JournalError(f"{file.name}: does not carry the chain of {segment.path.name}; is the disk in order?")
 
 
 def _with_stand_ins(path: Path) -> Iterator[tuple[Frame, Frame]]:

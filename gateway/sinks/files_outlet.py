@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gateway.domain.periods import iso
-from gateway.domain.readings import split_series
+from gateway.domain.readings import quality_words, split_series
 from gateway.domain.sites import Series
 from gateway.errors import StoreError
 from gateway.exports.csv_text import as_text
@@ -23,7 +23,7 @@ from gateway.sinks.comparing import Compared, DayOfJournal
 from gateway.sinks.delivery_book import DeliveryBook
 from gateway.sinks.outlet import Item, Refused, Sent
 from gateway.sinks.plant_days import PlantDays
-from gateway.sinks.rendering import quality_words, shown
+from gateway.sinks.rendering import shown
 from gateway.stores.line_protocol import SeriesLines
 
 HEAD = ("enterprise", "point", "quantity", "unit", "instant", "value", "quality", "reason", "sequence", "place")

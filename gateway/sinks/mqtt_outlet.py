@@ -11,14 +11,14 @@ import orjson
 
 from gateway.domain.destinations import SinkSettings
 from gateway.domain.periods import iso
-from gateway.domain.readings import Quality, Reading
+from gateway.domain.readings import Quality, Reading, quality_words
 from gateway.domain.sites import Series, Site
 from gateway.errors import ConfigError, StoreError
 from gateway.mqtt_publishing import Publisher
 from gateway.sinks.delivery_book import DeliveryBook
 from gateway.sinks.home_assistant import discovery_messages
 from gateway.sinks.outlet import Item, Refused, Sent
-from gateway.sinks.rendering import quality_words, shown
+from gateway.sinks.rendering import shown
 from gateway.stores.line_protocol import series_tags
 
 NEWEST = "newest:"  # before a series in the book's marks: the instant of what is retained of it [us, UTC]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.contracts import Sink
 from gateway.domain.destinations import SinkSettings
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
@@ -72,6 +73,16 @@ def overview(site: Site) -> Overview:
     return Overview(
         newest_sequence(site.data_dir / "journal"), rows, [one for one in quarantine if one.sink in site.sinks]
     )
+
+
+def least_cursor(site: Site, store: Sink) -> int:
+    """The entry up to which the reading store and every sink have everything; 0 while one has got nothing.
+
+    Raises StoreError.
+    """
+    standings = _book(site.data_dir)[0] if site.sinks else {}
+    cursors = (standings[name].sequence if name in standings else 0 for name in site.sinks)
+    return min([store.cursor(), *cursors])
 
 
 def comparable(settings: SinkSettings) -> bool:

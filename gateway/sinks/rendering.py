@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from gateway.domain.readings import Quality, Reading
+from gateway.domain.readings import Reading
 from gateway.domain.sites import Series
 
 COUNTS = "count"  # the unit of a total whose register the site file does not know any more
@@ -29,8 +29,3 @@ def shown(reading: Reading, known: Mapping[str, Series]) -> Shown:
     if series is None or series.resolution is None:
         return Shown(str(value), COUNTS)
     return Shown(f"{Decimal(value) * series.resolution:f}", unit)
-
-
-def quality_words(quality: Quality) -> list[str]:
-    """The flags of a quality by name."""
-    return [flag.name or "" for flag in Quality if flag & quality]

@@ -16,8 +16,8 @@ from gateway.config import load_site
 from gateway.contracts import Delivery
 from gateway.domain.intervals import Interval
 from gateway.domain.periods import months_of, period
-from gateway.domain.readings import Quality, Reading
-from gateway.exports.csv_text import as_text, quality_words
+from gateway.domain.readings import Quality, Reading, quality_words
+from gateway.exports.csv_text import as_text
 from gateway.stores.opening import open_interval_store, open_reading_store
 
 MAIN, POWER, GAS = "works/main/active_energy_import", "works/main/active_power", "works/gas/volume"
@@ -196,4 +196,4 @@ def test_text_that_a_spreadsheet_would_compute_is_shown_as_text() -> None:
         "kWh",
         "",
     ]
-    assert quality_words(int(Quality.SUBSTITUTED | Quality.CORRECTED)) == "SUBSTITUTED|CORRECTED"
+    assert quality_words(int(Quality.SUBSTITUTED | Quality.CORRECTED)) == ["SUBSTITUTED", "CORRECTED"]

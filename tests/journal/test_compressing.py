@@ -10,8 +10,10 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
 from functools import reduce
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -21,7 +23,7 @@ from gateway.journal.compressing import compress_closed, compress_forever, compr
 from gateway.journal.disk import hold_lock
 from gateway.journal.entries import EntryKind
 from gateway.journal.reader import entries, entries_between, entries_of, newest_sequence
-from gateway.journal.segments import segments
+from gateway.journal.segments import Frame, segments
 from tests.journal.journals import build_frame, hash_of, join_frames, make_journal, open_journal, split_frames
 from tests.killing import run_until_killed
 
@@ -216,11 +218,9 @@ def test_a_disk_that_gives_back_other_bytes_keeps_the_plain_segment(
     before = state_of(tmp_path)
     write = compressing.write_members
 
-    def spoil(partial: Path, held: object) -> None:
-        write(partial, held)  # type: ignore[arg-type]
-        data = bytearray(partial.read_bytes())
-        data[60] ^= 1
-        partial.write_bytes(data)
+    def spoil(file: BinaryIO, held: Iterator[Frame]) -> None:
+        write(file, held)
+        os.pwrite(file.fileno(), bytes([Path(file.name).read_bytes()[60] ^ 1]), 60)
 
     monkeypatch.setattr(compressing, "write_members", spoil)
     with pytest.raises(JournalError, match="is the disk in order"):
