@@ -10,6 +10,7 @@ from gateway.stores.store_file import Layout, StoreFile
 LAYOUT = Layout(
     holds="copies",
     made_by="emg settle SITE",
+    mend="Move it away with its -wal and -shm: everything settled is copied anew.",
     mark=0x454D4743,  # "EMGC"
     version=1,
     tables=(

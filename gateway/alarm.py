@@ -9,6 +9,7 @@ from typing import NamedTuple
 NAME = "acquire.alarm"  # nothing is taken in
 CONFIG = "config.alarm"  # an edited site file is not applied
 STORE = "store.alarm"  # the journal takes readings in, the reading store does not
+SINKS = "sinks.alarm"  # journal and reading store go on, no sink is given anything
 SIZE = 4096
 
 
@@ -20,7 +21,7 @@ class Alarm(NamedTuple):
 
 
 def set_alarm(data_dir: Path, alarm: Alarm | None, name: str = NAME) -> None:
-    """Say that it does not go on (by `name`: the intake, the reading store, an edit), or (None) that all is in order.
+    """Say that it does not go on (by `name`: the intake, the store, the sinks, an edit), or (None) that all is in order.
 
     Called once while the disk has room, it can be said later without any. A disk that refuses even this is told in
     the log alone.

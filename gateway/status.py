@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.table import Table
 
-from gateway.alarm import CONFIG, STORE, Alarm, alarm_of
+from gateway.alarm import CONFIG, SINKS, STORE, Alarm, alarm_of
 from gateway.clocks import SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
@@ -21,6 +21,8 @@ from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import SlotCount, account_slots
 from gateway.journal.witness import witness_state
+from gateway.sinks.delivery_book import FILE, DeliveryBook
+from gateway.stores.hot_rows import Refused
 from gateway.stores.opening import open_reading_store
 
 LATE_PERIODS = 3  # a polled point is late when it missed this many of its slots
@@ -92,6 +94,7 @@ class Stored(NamedTuple):
     sequence: int
     ages: list[PointAge]
     error: str
+    refused: Refused  # by its server, for good
 
 
 def stored_so_far(site: Site, journal: JournalAge, *, now: int) -> Stored:
@@ -100,11 +103,26 @@ def stored_so_far(site: Site, journal: JournalAge, *, now: int) -> Stored:
     said = "" if alarm is None else alarm.why
     try:
         with open_reading_store(site, read_only=True) as store:
-            return Stored(store.cursor(), point_ages(site, store, EVERYTHING, now=now), said)
+            return Stored(store.cursor(), point_ages(site, store, EVERYTHING, now=now), said, store.refused(EVERYTHING))
     except StoreError as error:
         if not journal.sequence:
             raise
-        return Stored(0, [], said or str(error))
+        return Stored(0, [], said or str(error), Refused())
+
+
+def sinks_error(site: Site) -> str:
+    """Why no sink is given anything, from the acquiring process or the delivery book itself; "" = it is not so."""
+    alarm = alarm_of(site.data_dir, SINKS)
+    if alarm is not None:
+        return alarm.why
+    if not (site.data_dir / FILE).exists():
+        return ""
+    try:
+        with DeliveryBook.open(site.data_dir, read_only=True) as book:
+            book.standings()
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 @app.command()
@@ -113,7 +131,7 @@ def status_command(
     slots: Annotated[bool, typer.Option(help="account for every scheduled slot; reads the whole journal")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Show how old the newest durable reading of every point is; exit 1 when one is late, or the journal silent."""
+    """Show how old the newest durable reading of every point is; exit 1 when one is late or a store in trouble."""
     try:
         site = load_site(site_file)
     except ConfigError as error:
@@ -123,6 +141,7 @@ def status_command(
     journal = journal_age(site, now=now)
     store = stored_so_far(site, journal, now=now)
     ages = store.ages
+    copies = sinks_error(site)
     witness = witness_state(site.data_dir) if site.journal.witness else None
     counts = account_slots(entries(site.data_dir / "journal")) if slots else {}
     if json:
@@ -133,13 +152,14 @@ def status_command(
         }
         told |= {"alarm": None if journal.alarm is None else journal.alarm.why, "store_error": store.error}
         told |= {"site_refused": None if journal.refused is None else journal.refused.why}
+        told |= {"sinks_error": copies, "refused": _refused_as_json(store.refused)}
         told |= {"witness": None if witness is None else witness._asdict()}
         told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": store.sequence}
         told |= {"points": [_as_json(age) for age in ages]}
         told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
         print_json(told)
     else:
-        _print(site, store, journal)
+        _print(site, store, journal, copies)
         if witness is not None:
             console().print(f"Witness: knows entry {witness.sent_sequence}. {witness.error}".rstrip(), markup=False)
         if slots:
@@ -148,6 +168,8 @@ def status_command(
         journal.alarm
         or journal.refused
         or store.error
+        or store.refused.total
+        or copies
         or journal.silent
         or any(age.late for age in ages)
         or not all(count.exact for count in counts.values())
@@ -160,7 +182,12 @@ def _as_json(age: PointAge) -> dict[str, object]:
     return {"point": age.point.id, "line": age.line, "newest": at, "age_s": age.age_s, "late": age.late}
 
 
-def _print(site: Site, store: Stored, journal: JournalAge) -> None:
+def _refused_as_json(refused: Refused) -> dict[str, object]:
+    newest = refused.newest[0] if refused.newest else None
+    return {"count": refused.total, "newest": None if newest is None else newest._asdict()}
+
+
+def _print(site: Site, store: Stored, journal: JournalAge, copies: str) -> None:
     table = Table("point", "name", "line", f"newest durable reading ({site.timezone})", "state")
     table.add_column("age \\[s]", justify="right")
     for age in store.ages:
@@ -185,6 +212,15 @@ def _print(site: Site, store: Stored, journal: JournalAge) -> None:
     if store.error:
         said = f"ALARM: the reading store is not there; the journal keeps every reading meanwhile. {store.error}"
         out.print(said, style="bold red", markup=False)
+    if copies:
+        out.print(f"ALARM: no sink is given anything. {copies}", style="bold red", markup=False)
+    if store.refused.total:
+        newest = store.refused.newest[0]
+        out.print(
+            f"The server of the reading store refuses {store.refused.total:,} readings for good; the newest is "
+            f"{newest.series} at {iso(newest.instant, site.timezone)}: {newest.said}. `emg sinks SITE` shows more.",
+            markup=False,
+        )
     silent = "NOT BEING WRITTEN, " if journal.silent else ""
     out.print(f"Journal: {silent}{old}; {journal.free_bytes / 1e9:,.1f} GB free beside it.")
 

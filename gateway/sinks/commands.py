@@ -24,7 +24,7 @@ from gateway.journal.segments import segments
 from gateway.sinks.chores import ask
 from gateway.sinks.delivery_book import FILE, DayRow, DeliveryBook, is_being_written
 from gateway.sinks.opening import open_sinks, target
-from gateway.sinks.overview import Overview, SinkRow, comparable, overview
+from gateway.sinks.overview import MEND_REFUSED, Overview, SinkRow, comparable, overview
 
 SHOWN = 20  # of what is held back
 app = typer.Typer(add_completion=False)
@@ -114,7 +114,7 @@ def _requests(
     site: Site, retry: list[int] | None, day: int | None, *, reconcile: bool
 ) -> dict[str, tuple[list[int], list[int]]]:
     """By sink: the ids to send again, and the days to compare."""
-    if not (site.data_dir / FILE).is_file():
+    if not (site.data_dir / FILE).exists():
         raise StoreError(f"{site.data_dir / FILE} does not exist: nothing was delivered yet. `emg run SITE` begins.")
     with DeliveryBook.open(site.data_dir, read_only=True) as book:
         held = {one.id: one.sink for one in book.quarantine()}
@@ -160,6 +160,10 @@ def _as_json(site: Site, found: Overview) -> dict[str, Any]:
             {**one._asdict(), "instant": iso(one.instant, site.timezone), "at": iso(one.at, site.timezone)}
             for one in found.quarantine
         ],
+        "refused": {
+            "count": found.refused.total,
+            "newest": [{**one._asdict(), "instant": iso(one.instant, site.timezone)} for one in found.refused.newest],
+        },
     }
 
 
@@ -227,6 +231,14 @@ def _held_back(site: Site, found: Overview) -> Iterator[str]:
         yield f"... and {len(found.quarantine) - SHOWN} more; --json shows all."
     if found.quarantine:
         yield f"Send one again with: emg sinks {site.file} --retry {found.quarantine[0].id} (or --retry all)"
+    for refusal in found.refused.newest[:SHOWN]:
+        at = iso(refusal.instant, site.timezone)
+        yield f"refused by the reading store: {refusal.series} at {at}, entry {refusal.sequence}: {refusal.said}"
+    if found.refused.total:
+        yield (
+            f"The server of the reading store refuses {found.refused.total:,} readings for good; the journal holds "
+            f"them. {MEND_REFUSED}"
+        )
 
 
 def _compared(row: SinkRow) -> str:

@@ -16,6 +16,8 @@ FILE = "sinks.db"  # in the data folder
 LAYOUT = Layout(
     holds="deliveries",
     made_by="emg run SITE",
+    mend="Move it away with its -wal and -shm: each sink is then sent everything that the journal has; move the folder "
+    "of a sink of kind files away too, or its files begin anew.",
     mark=0x454D4753,  # "EMGS"
     version=1,
     tables=(

@@ -1,9 +1,9 @@
-"""Draining a site: the reading store and every sink at once, each at its own pace and with its own trouble."""
+"""Draining one sink of a site for as long as the program runs: at its own pace and with its own trouble."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,46 +18,47 @@ from gateway.sinks.patience import Patience
 
 READING_STORE = "(reading store)"  # its name in the delivery book: no identifier, so no sink can have it
 RESTART_S = 30
-COPY_PACES = 5  # a copy may be a second late: each delivery costs a durable commit
 log = logging.getLogger("emg.sinks")
 
 
-async def keep_draining(
-    journal: Journal,
-    journal_dir: Path,
-    store: Sink,
-    sinks: Sequence[Sink],
-    book: DeliveryBook,
-    *,
-    clock: Clock,
-    chance: random.Random | None = None,
-    pace_s: float = PACE_S,
-) -> None:
-    """Drain the journal into the reading store and every sink, until cancelled; running deliveries are finished.
+async def keep_draining(journal: Journal, journal_dir: Path, drained: Iterable["Drained"]) -> None:
+    """Drain the journal into all of them until cancelled; running deliveries are finished.
 
-    What becomes of each is kept in `book`, where all are enrolled. Trouble of one is its own: it waits and is tried
-    again, or, where no waiting mends it (ForeignJournal, a damaged journal), it alone stops and tells: evidence goes
-    on being acquired. Raises (in a group) JournalStopped alone, when the disk fails under the journal itself.
+    Evidence goes on being acquired whatever becomes of them. Raises (in a group) JournalStopped alone, when the disk
+    fails under the journal itself.
     """
     async with asyncio.TaskGroup() as tasks:
-        for name, sink in [(READING_STORE, store), *((sink.name, sink) for sink in sinks)]:
-            own_pace_s = pace_s if sink is store else COPY_PACES * pace_s
-            one = _Drained(name, sink, book, clock, chance or random.Random(), own_pace_s)  # noqa: S311 - only waits
-            tasks.create_task(one.keep_draining(journal, journal_dir), name=f"drain {name}")
+        for one in drained:
+            tasks.create_task(one.keep_draining(journal, journal_dir), name=f"drain {one.name}")
+        await asyncio.Event().wait()
 
 
-class _Drained:
-    """One sink with its name in the book, its patience, and a thread of its own: a sink that hangs holds up nobody."""
+class Drained:
+    """One sink with its name in the book, its patience, and a thread of its own: a sink that hangs holds up nobody.
+
+    Trouble of one is its own: it waits and is tried again, or, where no waiting mends it (ForeignJournal, a damaged
+    journal), it alone stops and tells. While there is no book (`book` may be set at any time), what becomes of it is
+    told in the log alone.
+    """
 
     def __init__(
-        self, name: str, sink: Sink, book: DeliveryBook, clock: Clock, chance: random.Random, pace_s: float
+        self,
+        name: str,
+        sink: Sink,
+        book: DeliveryBook | None,
+        *,
+        clock: Clock,
+        chance: random.Random | None = None,
+        pace_s: float = PACE_S,
     ) -> None:
         self.name = name
-        self._sink, self._book, self._clock, self._pace_s = sink, book, clock, pace_s
-        self._patience = Patience(chance)
+        self.book = book
+        self._sink, self._clock, self._pace_s = sink, clock, pace_s
+        self._patience = Patience(chance or random.Random())  # noqa: S311 - only waits
         self._troubled = True  # what an earlier run left in the book counts too
 
     async def keep_draining(self, journal: Journal, journal_dir: Path) -> None:
+        """Drain the journal until cancelled; a running delivery is finished. Raises JournalStopped alone."""
         with ThreadPoolExecutor(1, thread_name_prefix=f"drain-{self.name}") as executor:
             while True:
                 try:
@@ -77,6 +78,9 @@ class _Drained:
                 except (ForeignJournal, JournalError) as error:
                     self._stopped(error)
                     return
+                except (StoreError, OSError) as error:  # the book, say, on a full disk
+                    log.error("%s: %s; tried again in %d s, nothing is lost meanwhile", self.name, error, RESTART_S)
+                    self._tell(str(error), "busy", RESTART_S)
                 except Exception as error:  # a fault of ours in one sink must not end the acquiring
                     log.exception("%s failed; it is tried again in %d s", self.name, RESTART_S)
                     self._tell(f"a fault of this program: {error!r}", "busy", RESTART_S)
@@ -94,8 +98,8 @@ class _Drained:
         self._tell(str(error), "denied" if denied else "busy", self._patience.wait_s)
 
     def _in_order(self) -> None:
-        if self._troubled:
-            self._book.answered(self.name, at=self._clock.now())
+        if self._troubled and self.book is not None:
+            self.book.answered(self.name, at=self._clock.now())
             self._troubled = False
 
     def _stopped(self, error: GatewayError) -> None:
@@ -104,9 +108,11 @@ class _Drained:
 
     def _tell(self, error: str, state: str, wait_s: float | None) -> None:
         self._troubled = True
+        if self.book is None:
+            return
         now = self._clock.now()
         retry_at = None if wait_s is None else now + int(wait_s * MICROSECONDS)
         try:
-            self._book.failed(self.name, error, state, at=now, retry_at=retry_at)
-        except StoreError:
-            log.exception("%s: its trouble could not be noted", self.name)
+            self.book.failed(self.name, error, state, at=now, retry_at=retry_at)
+        except StoreError as untold:
+            log.error("%s: its trouble could not be noted: %s", self.name, untold)

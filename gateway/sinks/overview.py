@@ -7,17 +7,23 @@ from typing import NamedTuple
 
 from gateway.contracts import Sink
 from gateway.domain.destinations import SinkSettings
+from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
 from gateway.journal.entries import Entry, EntryKind, readings_of
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.sinks.delivery_book import FILE, DayRow, DeliveryBook, Quarantined, Standing
 from gateway.sinks.draining import READING_STORE
+from gateway.stores.hot_rows import Refused
 from gateway.stores.opening import open_reading_store
 
 # So far the readings behind a sink are counted, in entries and [s]: a sink that is down for days holds nobody up here.
 MOST_ENTRIES = 20_000
 LONGEST_S = 1.0
+MEND_REFUSED = (
+    "Mend what it says, then stop the gateway and move influx-store.db with its -wal and -shm out of the data folder: "
+    "the next start gives the server everything of the journal again."
+)
 
 
 class Depth(NamedTuple):
@@ -51,12 +57,13 @@ class Overview(NamedTuple):
     newest: int  # sequence number of the journal's last entry
     rows: list[SinkRow]
     quarantine: list[Quarantined]
+    refused: Refused  # by the server of the reading store
 
 
 def overview(site: Site) -> Overview:
     """How every sink of the site stands. Raises StoreError, JournalError."""
     standings, quarantine, days = _book(site.data_dir)
-    cursor, error = _store_cursor(site)
+    cursor, refused, error = _store(site)
     store = standings.get(READING_STORE, _unknown(READING_STORE))
     store = store._replace(sequence=cursor, error=store.error or error, state=store.state if store.error else "running")
     known = {READING_STORE: store, **{name: standings.get(name, _unknown(name)) for name in site.sinks}}
@@ -64,15 +71,14 @@ def overview(site: Site) -> Overview:
     rows = []
     for name, standing in known.items():
         kind = site.sinks[name].kind if name in site.sinks else site.store.kind
-        held = sum(one.sink == name for one in quarantine)
+        held = refused.total if name == READING_STORE else sum(one.sink == name for one in quarantine)
         compared = [day for day in days.get(name, ()) if day.at is not None]
         latest = max(compared, key=lambda day: (day.at or 0, day.day), default=None)
         rows.append(
             SinkRow(name, kind.value, standing, depths[name], held, latest, [day for day in compared if day.left])
         )
-    return Overview(
-        newest_sequence(site.data_dir / "journal"), rows, [one for one in quarantine if one.sink in site.sinks]
-    )
+    held_back = [one for one in quarantine if one.sink in site.sinks]
+    return Overview(newest_sequence(site.data_dir / "journal"), rows, held_back, refused)
 
 
 def least_cursor(site: Site, store: Sink) -> int:
@@ -91,7 +97,7 @@ def comparable(settings: SinkSettings) -> bool:
 
 
 def _book(data_dir: Path) -> tuple[dict[str, Standing], list[Quarantined], dict[str, list[DayRow]]]:
-    if not (data_dir / FILE).is_file():
+    if not (data_dir / FILE).exists():
         return {}, [], {}
     with DeliveryBook.open(data_dir, read_only=True) as book:
         standings = book.standings()
@@ -102,13 +108,13 @@ def _unknown(name: str) -> Standing:
     return Standing(name, 0, b"", 0, None, "", None, None, "not started", "")
 
 
-def _store_cursor(site: Site) -> tuple[int, str]:
-    """How far the reading store is, and why that cannot be told."""
+def _store(site: Site) -> tuple[int, Refused, str]:
+    """How far the reading store is, what its server refused, and why that cannot be told."""
     try:
         with open_reading_store(site, read_only=True) as store:
-            return store.cursor(), ""
+            return store.cursor(), store.refused(EVERYTHING), ""
     except StoreError as error:
-        return 0, str(error)
+        return 0, Refused(), str(error)
 
 
 def _depths(journal_dir: Path, cursors: Mapping[str, int]) -> dict[str, Depth]:

@@ -20,7 +20,7 @@ from gateway.stores import day_figures, latest_values, sealing, stored_days
 from gateway.stores.day_figures import DayOfSeries, Overview
 from gateway.stores.embedded_layout import LAYOUT
 from gateway.stores.hot_blocks import columns_of
-from gateway.stores.hot_rows import DAY, QUALITIES, Conflict, place_after, repeats, standing, stored
+from gateway.stores.hot_rows import DAY, QUALITIES, Conflict, Refused, place_after, repeats, standing, stored
 from gateway.stores.hot_table import HotTable, append, sealing_of
 from gateway.stores.series_columns import SeriesColumns, columns_of_series
 from gateway.stores.series_names import enrol, is_visible, visible, visible_number
@@ -239,6 +239,10 @@ class EmbeddedStore:
     def duplicates(self, scope: Scope) -> int:
         """How many stored readings only repeat, word for word, the one that stands. Looks through the whole file."""
         return sum(duplicates for duplicates, _ in self._repeats(scope))
+
+    def refused(self, scope: Scope, most: int = 100) -> Refused:  # noqa: ARG002 - as every reading store has it
+        """None: this store refuses no single reading for good."""
+        return Refused()
 
     def conflicts(self, scope: Scope) -> list[Conflict]:
         """Usable readings that contradict the one that stands at their instant, until a correction settles it.

@@ -38,6 +38,7 @@ def _from_1(connection: sqlite3.Connection) -> None:
 LAYOUT = Layout(
     holds="readings",
     made_by="emg run SITE",
+    mend="`emg db rebuild SITE` makes it anew from the journal.",
     mark=0x454D4752,  # "EMGR"
     version=2,
     tables=(

@@ -28,6 +28,23 @@ class Conflict(NamedTuple):
     other: StoredReading
 
 
+class Refusal(NamedTuple):
+    """A reading that the server behind a store will never take: its line and what the server said of it."""
+
+    series: str
+    instant: int
+    sequence: int
+    line: str
+    said: str
+
+
+class Refused(NamedTuple):
+    """How many readings a server refused for good, and the newest of them, the newest first."""
+
+    total: int = 0
+    newest: Sequence[Refusal] = ()
+
+
 def place_after(sequence: int) -> int:
     """The first place that an entry after `sequence` can have."""
     return (sequence + 1) << INDEX_BITS

@@ -17,6 +17,7 @@ from gateway.stores.store_file import Layout
 LAYOUT = Layout(
     holds="readings",
     made_by="emg run SITE",
+    mend="Move it away with its -wal and -shm: it is made anew from the journal, over the database as it is.",
     mark=0x454D4746,  # "EMGF"
     version=1,
     tables=(

@@ -8,15 +8,15 @@ such an instant is kept in the file beside the database (`influx_side.py`), whic
 
 import logging
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 from gateway.contracts import Delivery, StoredReading, Touched
 from gateway.domain.destinations import InfluxServer
 from gateway.domain.scopes import Scope
 from gateway.errors import StoreError
-from gateway.stores.hot_rows import Conflict, repeats, stored
+from gateway.stores.hot_rows import Conflict, Refusal, Refused, repeats, stored
 from gateway.stores.influx_arrivals import Arrivals, Change, arrivals_of, lines_of, tally_of
 from gateway.stores.influx_database import InfluxDatabase
 from gateway.stores.influx_reading import EARLIEST
@@ -38,16 +38,6 @@ from gateway.stores.series_names import visible, visible_number
 from gateway.stores.store_file import StoreFile
 
 log = logging.getLogger("emg.store")
-
-
-class Refusal(NamedTuple):
-    """A reading that the server will never store: its line and what the server said of it."""
-
-    series: str
-    instant: int
-    sequence: int
-    line: str
-    said: str
 
 
 class InfluxStore:
@@ -182,12 +172,17 @@ class InfluxStore:
         """Usable readings that contradict the one that stands at their instant."""
         return [conflict for _, conflicts in self._repeats(scope) for conflict in conflicts]
 
-    def refused(self, scope: Scope) -> list[Refusal]:
-        """Readings that the server refused, in the order of the journal; the journal alone holds them."""
+    def refused(self, scope: Scope, most: int = 100) -> Refused:
+        """How many readings the server refused for good, and the newest of them; the journal alone holds them."""
         with self._file.read() as connection:
             names = visible(connection, scope)
-            rows = connection.execute("SELECT series, instant, place >> 24, line, said FROM refused ORDER BY place")
-            return [Refusal(names[row[0]], *row[1:]) for row in rows if row[0] in names]
+            counts = connection.execute("SELECT series, count(*) FROM refused GROUP BY series")
+            total = sum(number for series, number in counts if series in names)
+            newest = connection.execute(
+                "SELECT series, instant, place >> 24, line, said FROM refused ORDER BY place DESC"
+            )
+            seen = (Refusal(names[row[0]], *row[1:]) for row in newest if row[0] in names)
+            return Refused(total, list(islice(seen, most)))
 
     def _certain(self, arrived: Arrivals, cursor: Cursor) -> dict[str, int]:
         """Beyond which instant [us, UTC] the database certainly holds nothing of a series that arrived.

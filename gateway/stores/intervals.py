@@ -37,6 +37,7 @@ from gateway.stores.store_file import Layout, StoreFile
 LAYOUT = Layout(
     holds="intervals",
     made_by="emg settle SITE",
+    mend="Move it away with its -wal and -shm: `emg settle SITE` makes it anew from the readings.",
     mark=0x454D4749,  # "EMGI"
     version=1,
     tables=(

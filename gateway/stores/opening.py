@@ -7,7 +7,7 @@ from gateway.destinations import secret
 from gateway.domain.scopes import Scope
 from gateway.domain.sites import Site
 from gateway.stores.embedded import EmbeddedStore
-from gateway.stores.hot_rows import Conflict
+from gateway.stores.hot_rows import Conflict, Refused
 from gateway.stores.intervals import IntervalStore
 
 TOKEN = "EMG_STORE_TOKEN"  # noqa: S105 - the name of the secret, not the secret
@@ -34,6 +34,10 @@ class OpenedStore(Sink, ReadingStore, Protocol):
 
     def conflicts(self, scope: Scope) -> list[Conflict]:
         """Usable readings that contradict the one that stands at their instant."""
+        ...
+
+    def refused(self, scope: Scope, most: int = 100) -> Refused:
+        """How many readings it will never take, and the newest of them, at most so many."""
         ...
 
     def close(self) -> None:

@@ -22,11 +22,10 @@ from gateway.errors import StoreError
 from gateway.journal.opening import take_lock
 from gateway.sinks.drain import drain_once
 from gateway.stores.embedded import EmbeddedStore
-from gateway.stores.store_file import claim_writer
+from gateway.stores.store_file import NO_DATABASE, claim_writer
 
 NAME = "readings.db"
 _STEP_US = 32 * 86_400 * MICROSECONDS  # of a long series so much is held at a time
-_NO_DATABASE = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 Progress = Callable[[str], None]
 
 
@@ -272,7 +271,7 @@ def _copy_over(fresh: Path, path: Path) -> None:
         ):
             source.backup(target)
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF not in _NO_DATABASE:
+        if error.sqlite_errorcode & 0xFF not in NO_DATABASE:
             raise
         for ending in ("-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)

@@ -23,17 +23,21 @@ _WRITER_PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 8000",
     "PRAGMA journal_size_limit = 67108864",
 )
+NO_DATABASE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})  # what SQLite says of a damaged file
+_NOT_ALLOWED = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _READER_PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA mmap_size = 0", "PRAGMA cache_size = -16000")
 
 
 class Layout(NamedTuple):
     """What a kind of store file is: `mark` is its application id, `tables` the statements that make it.
 
+    `mend` says what to do when the file is damaged.
     `from_older` brings a file of an earlier version to the next, inside a transaction: version -> what does it.
     """
 
     holds: str  # "readings" | "intervals"
     made_by: str  # the command that makes the file
+    mend: str
     mark: int
     version: int
     tables: tuple[str, ...]
@@ -47,10 +51,12 @@ class StoreFile:
         """Open or make the file. Raises StoreError when it is absent, foreign, newer, or held by another writer."""
         self.path = path
         self.read_only = read_only
-        self._holds = layout.holds
+        self._layout = layout
         self._lock = threading.RLock()
         self._writer: int | None = None
-        if read_only and not path.is_file():
+        if path.exists() and not path.is_file():
+            raise StoreError(f"{path} is not a plain file; move it away and `{layout.made_by}` makes one.")
+        if read_only and not path.exists():
             raise StoreError(_absent(path, layout))
         with self._told():
             if not read_only:
@@ -113,14 +119,26 @@ class StoreFile:
             yield
         except (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError) as error:
             raise StoreError(
-                f"{self.path}: the {self._holds} store failed: {error}. "
-                "Nothing is lost: the journal keeps every reading."
+                f"{self.path}: the {self._layout.holds} store failed: {error}. "
+                f"Nothing is lost: the journal keeps every reading.{_advice(error, self._layout)}"
             ) from error
 
     def _release(self) -> None:
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
+
+
+def _advice(error: Exception, layout: Layout) -> str:
+    """How to mend what SQLite complains of, where that is known."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in NO_DATABASE:
+        return f" The file is damaged. {layout.mend}"
+    if code in _NOT_ALLOWED:
+        return (
+            " The user of this program must be allowed to read and write it, and in its folder."
+        )
+    return ""
 
 
 def _absent(path: Path, layout: Layout) -> str:

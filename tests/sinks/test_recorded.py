@@ -7,14 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.clocks import SystemClock
-from gateway.contracts import Delivery
+from gateway.clocks import Clock, SystemClock
+from gateway.contracts import Delivery, Sink
 from gateway.domain.destinations import InfluxServer, SinkKind, SinkSettings
 from gateway.domain.readings import MICROSECONDS
 from gateway.errors import SinkBusy, StoreError
+from gateway.journal.writer import Journal
 from gateway.sinks.delivery_book import DeliveryBook
 from gateway.sinks.drain import drain_forever
-from gateway.sinks.draining import READING_STORE, keep_draining
+from gateway.sinks.draining import READING_STORE, Drained, keep_draining
 from gateway.sinks.outlet import Item, Sent
 from gateway.sinks.plant_days import PlantDays
 from gateway.sinks.recorded import RecordedSink
@@ -170,6 +171,11 @@ class Hanging:
         raise StoreError("it hung")
 
 
+def draining_all(sinks: dict[str, Sink], journal: Journal, book: DeliveryBook, clock: Clock | None = None):
+    drained = [Drained(name, sink, book, clock=clock or SystemClock(), pace_s=0) for name, sink in sinks.items()]
+    return asyncio.create_task(keep_draining(journal, journal.directory, drained))
+
+
 async def test_sinks_that_hang_hold_up_neither_the_store_nor_the_journal(plant, book):
     hanging = [Hanging() for _ in range(40)]  # more than the threads that the event loop shares out
     for number, sink in enumerate(hanging):
@@ -177,9 +183,7 @@ async def test_sinks_that_hang_hold_up_neither_the_store_nor_the_journal(plant, 
     for name in (READING_STORE, *(sink.name for sink in hanging)):
         book.enrol(name, "")
     with plant.journal() as journal, EmbeddedStore.open(plant.folder / "data" / "readings.db") as store:
-        draining = asyncio.create_task(
-            keep_draining(journal, journal.directory, store, hanging, book, clock=SystemClock(), pace_s=0)
-        )
+        draining = draining_all({READING_STORE: store, **{sink.name: sink for sink in hanging}}, journal, book)
         last = await journal.append(*entry(totals(0, 5)))
         await until(lambda: all(sink.begun.is_set() for sink in hanging), "all hang")
         last = await journal.append(*entry(totals(5, 5)))
@@ -199,9 +203,7 @@ async def test_a_fault_of_ours_in_one_sink_is_told_and_ends_nothing(plant, book,
     sink.name = "copy"
     book.enrol(READING_STORE, "embedded")
     with plant.journal() as journal, EmbeddedStore.open(plant.folder / "data" / "readings.db") as store:
-        draining = asyncio.create_task(
-            keep_draining(journal, journal.directory, store, [sink], book, clock=plant.clock, pace_s=0)
-        )
+        draining = draining_all({READING_STORE: store, "copy": sink}, journal, book, plant.clock)
         last = await journal.append(*entry(totals(0, 5)))
         await until(lambda: store.cursor() == last, "the store goes on")
         await until(lambda: "a bug" in book.standing("copy").error, "it is told")

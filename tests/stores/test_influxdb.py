@@ -20,6 +20,7 @@ from gateway.domain.scopes import EVERYTHING, scope_of
 from gateway.errors import SinkBusy, SinkDenied, StoreError
 from gateway.stores import influx_side
 from gateway.stores.embedded import EmbeddedStore
+from gateway.stores.hot_rows import Refused
 from gateway.stores.influx_reading import CHUNK
 from gateway.stores.influxdb import InfluxStore
 from tests.stores.influx_answers import ContractServer, Told, failed
@@ -216,11 +217,12 @@ def test_a_poison_reading_is_held_back_and_shown_and_all_others_are_stored(influ
         store.deliver([Delivery(3, [Reading(POWER, NOON + 501 + n, 1.0) for n in range(499)])])
         assert len(store.readings(EVERYTHING, POWER, NOON, NOON + DAY)) == 1000
         assert store.readings(EVERYTHING, ENERGY, NOON, NOON + DAY) == []
-        (refusal,) = store.refused(EVERYTHING)
+        count, (refusal,) = store.refused(EVERYTHING)
+        assert count == 1
         assert (refusal.series, refusal.instant, refusal.sequence) == (ENERGY, NOON, 2)
         assert "field type conflict" in refusal.said
         assert "count=7i" in refusal.line
-        assert store.refused(scope_of("glass")) == []
+        assert store.refused(scope_of("glass")) == Refused(0, [])
         assert store.cursor() == 3
 
 
