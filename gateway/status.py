@@ -184,7 +184,7 @@ def _as_json(age: PointAge) -> dict[str, object]:
 
 def _refused_as_json(refused: Refused) -> dict[str, object]:
     newest = refused.newest[0] if refused.newest else None
-    return {"count": refused.total, "newest": None if newest is None else newest._asdict()}
+    return {"total": refused.total, "newest": None if newest is None else newest._asdict()}
 
 
 def _print(site: Site, store: Stored, journal: JournalAge, copies: str) -> None:

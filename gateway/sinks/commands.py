@@ -161,7 +161,7 @@ def _as_json(site: Site, found: Overview) -> dict[str, Any]:
             for one in found.quarantine
         ],
         "refused": {
-            "count": found.refused.total,
+            "total": found.refused.total,
             "newest": [{**one._asdict(), "instant": iso(one.instant, site.timezone)} for one in found.refused.newest],
         },
     }

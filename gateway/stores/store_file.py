@@ -135,9 +135,7 @@ def _advice(error: Exception, layout: Layout) -> str:
     if code in NO_DATABASE:
         return f" The file is damaged. {layout.mend}"
     if code in _NOT_ALLOWED:
-        return (
-            " The user of this program must be allowed to read and write it, and in its folder."
-        )
+        return " The user of this program must be allowed to read and write it, and in its folder."
     return ""
 
 
