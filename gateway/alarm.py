@@ -21,7 +21,7 @@ class Alarm(NamedTuple):
 
 
 def set_alarm(data_dir: Path, alarm: Alarm | None, name: str = NAME) -> None:
-    """Say that it does not go on (by `name`: the intake, the store, the sinks, an edit), or (None) that all is in order.
+    """Say that it does not go on (by `name`: intake, store, sinks, an edit), or (None) that all is in order.
 
     Called once while the disk has room, it can be said later without any. A disk that refuses even this is told in
     the log alone.

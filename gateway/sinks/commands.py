@@ -56,7 +56,7 @@ def sinks_command(
         print_json(_as_json(site, found))
     else:
         _print(site, found)
-    if not all(row.in_order for row in found.rows):
+    if not found.in_order:
         raise typer.Exit(1)
 
 
@@ -155,6 +155,7 @@ def _carry_out(site: Site, requests: dict[str, tuple[list[int], list[int]]], wai
 def _as_json(site: Site, found: Overview) -> dict[str, Any]:
     return {
         "journal_sequence": found.newest,
+        "alarm": found.alarm,
         "sinks": [_row_as_json(site, row) for row in found.rows],
         "quarantine": [
             {**one._asdict(), "instant": iso(one.instant, site.timezone), "at": iso(one.at, site.timezone)}
@@ -213,6 +214,8 @@ def _print(site: Site, found: Overview) -> None:
 
 
 def _troubles(site: Site, found: Overview) -> Iterator[str]:
+    if found.alarm:
+        yield f"ALARM: no sink is given anything. {found.alarm}"
     for row in found.rows:
         standing = row.standing
         if standing.error:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.alarm import SINKS, alarm_of
 from gateway.contracts import Sink
 from gateway.domain.destinations import SinkSettings
 from gateway.domain.scopes import EVERYTHING
@@ -58,6 +59,12 @@ class Overview(NamedTuple):
     rows: list[SinkRow]
     quarantine: list[Quarantined]
     refused: Refused  # by the server of the reading store
+    alarm: str  # why no sink is given anything, as the acquiring process says; "" = it is not so
+
+    @property
+    def in_order(self) -> bool:
+        """True if nobody has to do anything."""
+        return not self.alarm and all(row.in_order for row in self.rows)
 
 
 def overview(site: Site) -> Overview:
@@ -78,7 +85,9 @@ def overview(site: Site) -> Overview:
             SinkRow(name, kind.value, standing, depths[name], held, latest, [day for day in compared if day.left])
         )
     held_back = [one for one in quarantine if one.sink in site.sinks]
-    return Overview(newest_sequence(site.data_dir / "journal"), rows, held_back, refused)
+    alarm = alarm_of(site.data_dir, SINKS)
+    why = "" if alarm is None else alarm.why
+    return Overview(newest_sequence(site.data_dir / "journal"), rows, held_back, refused, why)
 
 
 def least_cursor(site: Site, store: Sink) -> int:

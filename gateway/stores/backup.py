@@ -17,7 +17,7 @@ from gateway.errors import StoreError
 from gateway.journal import inbox, salvage
 from gateway.journal.disk import hold_lock, write_file
 from gateway.journal.entries import canonical_json
-from gateway.journal.reader import entries
+from gateway.journal.reader import entries, newest_sequence
 from gateway.journal.signing import NEXT, PRIVATE, PUBLIC
 from gateway.journal.verify import verify_journal
 from gateway.stores.backup_folder import (
@@ -33,7 +33,7 @@ from gateway.stores.backup_folder import (
     refuse_foreign,
     settle_in,
 )
-from gateway.stores.segment_copies import copy_segments, goes_on_from, newest_entry
+from gateway.stores.segment_copies import copy_segments, goes_on_from
 
 DATABASES = ("ledger.db", "intervals.db", "sinks.db", "influx-store.db", "readings.db")
 DATA = "data/"  # what of a backup comes from the data folder
@@ -79,7 +79,7 @@ def _renew(site: Site, renewal: Renewal, *, at: int, with_key: bool) -> BackedUp
     changed: list[str] = []
     journal = site.data_dir / "journal"
     kept = [*_databases(site, renewal), *_plain(site, renewal, with_key=with_key)]
-    before = newest_entry(journal)
+    before = newest_sequence(journal)
     waiting = list(_waiting(site, renewal))
     kept += [*waiting, *copy_segments(renewal, journal, changed)]
     kept += [*_damaged(site, renewal), *_marks(renewal, waiting, before)]

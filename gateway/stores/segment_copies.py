@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import JournalError, StoreError
+from gateway.journal.reader import newest_sequence
 from gateway.journal.segment_files import find_frame, frames, last_frame, open_segment, rest_of
 from gateway.journal.segments import MAGIC, Frame, Segment, segments
 from gateway.stores.backup_folder import Kept, Manifest, Renewal, digest_of
@@ -49,21 +50,11 @@ def copy_segments(renewal: Renewal, directory: Path, changed: list[str]) -> Iter
         done = segment.first
 
 
-def newest_entry(directory: Path) -> int:
-    """The sequence number of the last whole entry; 0 when there is none. Raises JournalError."""
-    for segment in reversed(segments(directory)):
-        with open_segment(segment.path) as file:
-            frame = last_frame(file)
-        if frame is not None:
-            return frame.sequence
-    return 0
-
-
 def goes_on_from(directory: Path, last: Manifest) -> bool:
     """True if the journal holds the head of the last backup's, or has let go of all up to there."""
     held = [segment for segment in segments(directory) if segment.first <= last.sequence]
     if not held:
-        return newest_entry(directory) > last.sequence
+        return newest_sequence(directory) > last.sequence
     with open_segment(held[-1].path) as file:
         frame = find_frame(file, last.sequence)
     return frame is not None and frame.hash.hex() == last.hash

@@ -93,6 +93,26 @@ def test_status_tells_a_broken_book_by_itself_while_nothing_runs(plant, capsys):
     assert f"{site.data_dir / FILE}: the deliveries store failed" in said
 
 
+async def test_a_secret_that_cannot_be_read_is_told_by_both_commands_and_used_once_it_can(plant, capsys, monkeypatch):
+    secret = plant.folder / "EMG_SINK_COPY_TOKEN"
+    secret.write_bytes(b"\xff\xfe")
+    monkeypatch.setenv("EMG_SECRETS_DIR", str(plant.folder))
+    site = plant.site('\n[[sink]]\nid = "copy"\nkind = "influxdb"\nurl = "http://127.0.0.1:1"\ndatabase = "emg"\n')
+    with plant.journal() as journal, EmbeddedStore.open(site.data_dir / "readings.db") as store:
+        last = await journal.append(*entry(totals(0, 7)))
+        draining = asyncio.create_task(drain_site(site, journal, store, plant.clock, pace_s=0))
+        await until(lambda: alarm_of(site.data_dir, SINKS) is not None, "an alarm")
+        await until(lambda: store.cursor() == last, "the reading store does not wait for it")
+        for command in ("sinks", "status"):
+            assert await asyncio.to_thread(main, [command, str(site.file)]) == 1
+            said = " ".join(capsys.readouterr().out.split())
+            assert f"ALARM: no sink is given anything. {secret}" in said
+        secret.write_text("s3cret")
+        await until(lambda: alarm_of(site.data_dir, SINKS) is None, "the alarm goes")
+        draining.cancel()
+        await asyncio.wait({draining})
+
+
 class Moody:
     """A sink that fails as long as it is told to."""
 
