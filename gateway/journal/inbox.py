@@ -167,11 +167,12 @@ def _take_or_leave(path: Path, journal: Journal, troubles: Troubles) -> list[Ver
     except Exception as error:  # whatever it is: one file that nobody thought of does not end the intake of all others
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
+        expected = isinstance(error, OSError | JournalError)
         why = str(error) if isinstance(error, JournalError) else repr(error)
         troubles[path.name] = Trouble(state, why, time.monotonic() + AGAIN_S)
         if left is None or left.why != why:
-            log.exception("%a: it cannot be taken in; it stays", str(path))
-        if isinstance(error, OSError | JournalError):
+            log.error("%a: it cannot be taken in; it stays: %s", str(path), why, exc_info=not expected)
+        if expected:
             return []
         # Nothing of it was journaled: from its first entry on nothing but disk and journal can fail.
         verdict = Verdict(path.name, False, 0, 0, 0, None, f"it cannot be taken in: {why}")
