@@ -4,16 +4,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.file_readings import FileReadings
+from collectors.file_readings import FileReadings, SeriesReadings
 from collectors.mapping import Mapping as FileMapping
 from gateway.clocks import Clock
 from gateway.domain.sites import Site
 from gateway.handing_in import Item, hand_in
 from gateway.journal.entries import EntryKind, readings_body
+from gateway.journal.inbox import submit
 from gateway.journal.reader import entries_of
 
 ORIGIN = "emg import readings"
+DROPPED = "drop folder"  # the origin of what a drop folder notes
 READINGS_A_PART = 2000
+PARTS_A_FILE = 100  # an inbox file has a largest size
 TOLD_ROWS = 100  # refused rows that the journal's note names one by one
 
 
@@ -35,27 +38,84 @@ def book(
     JournalError (also when no verdict came within `wait_s` [s]: the file then waits in the inbox, safe),
     StoreError, ImportRefused.
     """
-    done = _parts_in_journal(site.data_dir / "journal", found, mapping)
-    items = _items(path, found, mapping, done)
-    handed = hand_in(site, items, origin=ORIGIN, author=author, clock=clock, wait_s=wait_s)
-    return Booked(sum(1 for kind, _ in items if kind is EntryKind.READINGS), *handed)
+    source = _source(path, found, mapping)
+    done = parts_in_journal(site.data_dir / "journal", source)
+    items: list[Item] = []
+    for number, part in _parts(found):
+        fresh = without(part, found)
+        if number not in done and fresh.readings:
+            told = {**source, "part": number, **_rows(fresh, found, mapping)}
+            items.append((EntryKind.READINGS, {**readings_body("import", fresh.readings), "import": told}))
+    count = len(items)
+    if items and not done:
+        items.insert(0, (EntryKind.EVENT, _note(path, found, mapping)))
+    return Booked(count, *hand_in(site, items, origin=ORIGIN, author=author, clock=clock, wait_s=wait_s))
 
 
-def _items(path: Path, found: FileReadings, mapping: FileMapping, done: set[int]) -> list[Item]:
-    """What is to be journaled: nothing where every part of the file is in the journal already."""
-    parts = [(EntryKind.READINGS, body) for number, body in _parts(path, found, mapping) if number not in done]
-    return parts if done or not parts else [(EntryKind.EVENT, _note(path, found, mapping)), *parts]
+def note_dropped(path: Path, found: FileReadings, mapping: FileMapping, site: Site, line: str, clock: Clock) -> None:
+    """Hand in what the journal keeps of a dropped file beside its readings: mapping, refusals, tickets, people.
+
+    Raises JournalError when the disk fails.
+    """
+    source = _source(path, found, mapping)
+    items: list[Item] = [(EntryKind.EVENT, _note(path, found, mapping))]
+    for number, part in _parts(found):
+        if rows := _rows(part, found, mapping):
+            items.append((EntryKind.EVENT, {"event": "rows_imported", "import": {**source, "part": number, **rows}}))
+    for start in range(0, len(items), PARTS_A_FILE):
+        some = items[start : start + PARTS_A_FILE]
+        submit(site.data_dir, some, origin=DROPPED, author=f"line {line}", clock=clock)
 
 
-def _parts(path: Path, found: FileReadings, mapping: FileMapping) -> Iterator[tuple[int, Mapping[str, object]]]:
-    count = -(-len(found.readings) // READINGS_A_PART)
-    for number in range(count):
-        chunk = found.readings[number * READINGS_A_PART : (number + 1) * READINGS_A_PART]
-        yield number, {**readings_body("import", chunk), "import": {**_source(path, found, mapping), "part": number}}
+def without(part: SeriesReadings, found: FileReadings) -> SeriesReadings:
+    """A part without the readings that are left out."""
+    if not found.left_out:
+        return part
+    pairs = zip(part.readings, part.lines, strict=True)
+    fresh = [(r, line) for r, line in pairs if (r.series, r.instant) not in found.left_out]
+    return SeriesReadings(part.series, [reading for reading, _ in fresh], [line for _, line in fresh])
+
+
+def parts_in_journal(journal_dir: Path, source: Mapping[str, object]) -> set[int]:
+    """The parts of this very file, read by this very mapping, that the journal holds."""
+    if not journal_dir.is_dir():
+        return set()
+    keys = ("file_sha256", "mapping_sha256")
+    mark = f'"file_sha256":"{source["file_sha256"]}"'.encode()
+    found = (entry.body.get("import") for entry in entries_of(journal_dir, mark) if entry.kind is EntryKind.READINGS)
+    return {
+        told["part"]
+        for told in found
+        if isinstance(told, dict) and [told.get(key) for key in keys] == [source[key] for key in keys]
+    }
+
+
+def _parts(found: FileReadings) -> Iterator[tuple[int, SeriesReadings]]:
+    """What a file gave in parts of a bounded size, numbered by their places in it."""
+    number = 0
+    for series, readings, lines in found.parts:
+        for start in range(0, len(readings), READINGS_A_PART):
+            end = start + READINGS_A_PART
+            yield number, SeriesReadings(series, readings[start:end], lines[start:end])
+            number += 1
+
+
+def _rows(part: SeriesReadings, found: FileReadings, mapping: FileMapping) -> dict[str, object]:
+    """What the journal keeps of the rows beside their values: nothing where the mapping names no such column."""
+    if not found.notes:
+        return {}
+    notes = [found.notes[line] for line in part.lines]
+    rows: dict[str, object] = {"series": part.series.key, "lines": part.lines}
+    if mapping.ticket is not None:
+        rows["tickets"] = [note.ticket for note in notes]
+    if mapping.person is not None:
+        rows["persons"] = [note.person for note in notes]
+    rows |= {"instants": [r.instant for r in part.readings], "values": [r.value for r in part.readings]}
+    return {"rows": rows}
 
 
 def _source(path: Path, found: FileReadings, mapping: FileMapping) -> dict[str, object]:
-    return {"file": path.name, "file_sha256": found.file_sha256, "mapping_sha256": mapping.sha256}
+    return {"file": shown_name(path), "file_sha256": found.file_sha256, "mapping_sha256": mapping.sha256}
 
 
 def _note(path: Path, found: FileReadings, mapping: FileMapping) -> dict[str, object]:
@@ -65,21 +125,13 @@ def _note(path: Path, found: FileReadings, mapping: FileMapping) -> dict[str, ob
         **_source(path, found, mapping),
         "mapping": mapping.text,
         "readings": len(found.readings),
+        "repeated": found.repeated,
         "refused_rows": len(found.bad),
-        "refused": [row.sentence(path.name) for row in found.bad[:TOLD_ROWS]],
+        "refused": [row.sentence(shown_name(path)) for row in found.bad[:TOLD_ROWS]],
         "findings": found.findings,
     }
 
 
-def _parts_in_journal(journal_dir: Path, found: FileReadings, mapping: FileMapping) -> set[int]:
-    """The parts of this very file, read by this very mapping, that the journal holds."""
-    if not journal_dir.is_dir():
-        return set()
-    wanted = (found.file_sha256, mapping.sha256)
-    mark = f'"file_sha256":"{found.file_sha256}"'.encode()
-    sources = (entry.body.get("import") for entry in entries_of(journal_dir, mark) if entry.kind is EntryKind.READINGS)
-    return {
-        source["part"]
-        for source in sources
-        if isinstance(source, dict) and (source.get("file_sha256"), source.get("mapping_sha256")) == wanted
-    }
+def shown_name(path: Path) -> str:
+    """A file's name as text, whatever bytes it is made of."""
+    return path.name.encode("utf-8", "backslashreplace").decode()

@@ -1,42 +1,80 @@
 """A file read by its mapping: readings, the rows that gave none, and whether the two belong together at all."""
 
 import hashlib
-from collections.abc import Iterator
-from datetime import timedelta
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors.amounts import Scale, targets
 from collectors.labels import Contradiction, Labels
-from collectors.mapping import ANYWHERE, MIDNIGHT, Mapping
-from collectors.rows import NOTHING, BadRow, Row, quoted, read_rows
+from collectors.mapping import ANYWHERE, Mapping
+from collectors.mapping_form import MIDNIGHT
+from collectors.rows import NOTHING, Row, read_rows
+from collectors.tables import BadRow, quoted
 from collectors.tiling import Placed, declared, judge
-from gateway.decoding import COUNTED
-from gateway.domain.instruments import RegisterKind
 from gateway.domain.periods import iso, midnight, to_datetime
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.domain.sites import Series, Site
-from gateway.domain.units import convert
-from gateway.errors import ConfigError, ImportRefused
+from gateway.errors import ImportRefused
 
-_INT64 = range(-(2**63), 2**63)
 DAY_US = 86400 * MICROSECONDS
 # So many strange rows may be slips of the file; more than one in twenty say that the mapping is wrong. An empty
 # value is not strange: nothing was read then.
 FEW = 3
+MOST_VALUES = 2_000_000  # of one file: they are looked at together
 
 
-class FileReadings(NamedTuple):
-    """What one file gives. `first` and `last_end` [us, UTC]; for instants, `last_end` is the last one."""
+class FileRefused(ImportRefused):
+    """A file that contradicts its mapping; `rows` are those that could not be read, where that is why."""
+
+    def __init__(self, message: str, rows: Sequence[BadRow] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(rows)
+
+
+class Noted(NamedTuple):
+    """What is kept of a row beside its values."""
+
+    ticket: str
+    person: str
+
+
+class SeriesReadings(NamedTuple):
+    """What a file gives of one series; `lines` are the rows of its readings."""
 
     series: Series
     readings: list[Reading]
+    lines: list[int]
+
+
+class FileReadings(NamedTuple):
+    """What one file gives. `first` and `last_end` [us, UTC]; for instants, `last_end` is the last one.
+
+    `left_out` are readings that are not to be booked, as (series, instant): `repeated` of them were booked before,
+    the others contradict what was.
+    """
+
+    parts: list[SeriesReadings]
+    notes: dict[int, Noted]  # by row; empty where the mapping names neither ticket nor person
     bad: list[BadRow]
     findings: list[str]
     first: int
     last_end: int
     file_sha256: str
+    left_out: frozenset[tuple[str, int]] = frozenset()
+    repeated: int = 0
+
+    @property
+    def readings(self) -> list[Reading]:
+        """The readings of all series, those left out included."""
+        return [reading for part in self.parts for reading in part.readings]
+
+    def fresh(self) -> list[Reading]:
+        """The readings that are to be booked."""
+        return [one for one in self.readings if (one.series, one.instant) not in self.left_out]
 
 
 def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileReadings:
@@ -45,81 +83,150 @@ def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileRead
     Raises ConfigError when mapping and site do not fit together, ImportRefused when the file cannot be read
     or contradicts the mapping; each sentence says what contradicts what and how to mend it.
     """
-    series = target(mapping, site)
+    wanted = targets(mapping, site)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            before = _state(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            rows = _bounded(path, mapping, read_rows(path, file, mapping))
+            if _state(file.fileno()) != before:
+                raise ImportRefused(f"{path}: it was written to while it was read; try again.")
     except OSError as error:
         raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
-    rows = list(read_rows(path, content, mapping))
-    placed, bad = _place_rows(path, rows, mapping, series, site.timezone)
-    verdict = judge(placed, [place for place, _ in bad], mapping, site.timezone)
-    if verdict.contradictions:
-        raise _refused(path, mapping, verdict.contradictions)
+    placing = _Placing(mapping, wanted, site.timezone)
+    try:
+        placing.place(rows)
+    except Contradiction as contradiction:
+        raise _refused(path, mapping, [str(contradiction)]) from contradiction
+    bad = list(placing.bad.values())
+    strange = len({row.line for row in bad if not row.found.startswith(NOTHING)})
+    if not any(placing.placed) or (strange > FEW and strange * 20 > len(rows)):
+        raise _refused(path, mapping, list(_unreadable(rows, bad)), bad)
+    return _judged(path, mapping, site, wanted, placing, now)._replace(file_sha256=digest)
+
+
+def _judged(
+    path: Path, mapping: Mapping, site: Site, wanted: Sequence[Series], placing: "_Placing", now: int
+) -> FileReadings:
+    """What the rows of each series say of one another. Raises FileRefused."""
+    parts, ends, findings, contradictions = [], [], placing.findings(), []
     span = (mapping.time.interval_s or 0) * MICROSECONDS
-    instants = [row.instant for row in verdict.rows]
-    first, last_end = min(instants), max(instants) + span
-    findings = list(verdict.findings)
-    if last_end > now + DAY_US:
-        findings.append(f"the last row lies at {iso(last_end - span, site.timezone)}, in the future.")
-    readings = [Reading(series.key, row.instant, row.value) for row in verdict.rows]
-    digest = hashlib.sha256(content).hexdigest()
-    return FileReadings(series, readings, [row for _, row in bad], findings, first, last_end, digest)
-
-
-def target(mapping: Mapping, site: Site) -> Series:
-    """The series that the mapping books into. Raises ConfigError when the site has none that fits."""
-    lines, point = mapping.lines, site.points.get(mapping.into.point)
-    if point is None:
-        known = ", ".join(sorted(site.points))
-        raise ConfigError([lines.problem(("into", "point"), repr(mapping.into.point), f"a point of the site: {known}")])
-    series = next((s for s in site.series_of(point) if s.register.quantity == mapping.into.quantity), None)
-    if series is None:
-        known = ", ".join(s.register.quantity for s in site.series_of(point)) or "none, since it has no meter"
-        expected = f"a quantity of point {point.id}: {known}"
-        raise ConfigError([lines.problem(("into", "quantity"), repr(mapping.into.quantity), expected)])
-    register, problems = series.register, []
-    if register.kind is not mapping.value.kind:
-        expected = f'"{register.kind.value}", as profile {series.profile} declares the register'
-        problems.append(lines.problem(("value", "kind"), f'"{mapping.value.kind.value}"', expected))
-    elif register.kind is RegisterKind.INTERVAL and register.interval_s != (mapping.time.interval_s or 0):
-        expected = f"{register.interval_s} s, as profile {series.profile} declares it (0 = booked at an instant)"
-        problems.append(lines.problem(("time", "interval_s"), f"{mapping.time.interval_s or 0} s", expected))
-    if series.ratio != 1 and mapping.value.side is None:
-        expected = f"primary or secondary, since meter {series.meter} has the ratio {series.ratio}"
-        problems.append(lines.problem(("value", "side"), "nothing", expected))
-    if problems:
-        raise ConfigError(problems)
-    return series
-
-
-def _place_rows(
-    path: Path, rows: list[Row | BadRow], mapping: Mapping, series: Series, plant_zone: str
-) -> tuple[list[Placed], list[tuple[int, BadRow]]]:
-    """(rows with instant and value, places of the rows that have none), in the declared order of time."""
-    in_order = reversed(rows) if mapping.time.order == "newest-first" else rows
-    labels, grid, scale = Labels(mapping), _Grid(mapping, plant_zone), _Scale(mapping, series)
-    placed: list[Placed] = []
-    bad: list[tuple[int, BadRow]] = []
-    for place, row in enumerate(in_order):
-        if isinstance(row, BadRow):
-            bad.append((place, row))
+    for series, placed, places in zip(wanted, placing.placed, placing.bad_places, strict=True):
+        if not placed:
+            findings.append(f"no row has a value for {series.key}.")
             continue
+        verdict = judge(placed, places, mapping, site.timezone)
+        about = f"{series.key}: " if len(wanted) > 1 else ""
+        contradictions += [about + sentence for sentence in verdict.contradictions]
+        findings += [about + sentence for sentence in verdict.findings]
+        readings = [Reading(series.key, row.instant, row.value) for row in verdict.rows]
+        parts.append(SeriesReadings(series, readings, [row.line for row in verdict.rows]))
+        instants = [row.instant for row in verdict.rows]
+        ends += [min(instants), max(instants)]
+    if contradictions:
+        raise _refused(path, mapping, contradictions)
+    if max(ends) + span > now + DAY_US:
+        findings.append(f"the last row lies at {iso(max(ends), site.timezone)}, in the future.")
+    return FileReadings(parts, placing.notes, list(placing.bad.values()), findings, min(ends), max(ends) + span, "")
+
+
+def _bounded(path: Path, mapping: Mapping, found: Iterator[Row | BadRow]) -> list[Row | BadRow]:
+    """All rows, as long as they can be looked at together."""
+    most = MOST_VALUES // len(mapping.columns)
+    rows: list[Row | BadRow] = []
+    for row in found:
+        rows.append(row)
+        if len(rows) > most:
+            raise ImportRefused(f"{path}: found more than {most} rows; expected at most that many: split it by time.")
+    return rows
+
+
+class _Placing:
+    """Gives each row its instant and each value its scale, in the declared order of time."""
+
+    def __init__(self, mapping: Mapping, wanted: Sequence[Series], plant_zone: str) -> None:
+        self._mapping = mapping
+        # Series that stand below one another repeat labels: each has an order of time of its own.
+        self._apart = any(column.where is not None for column in mapping.columns)
+        self._labels = [Labels(mapping) for _ in wanted]
+        self._grid = _Grid(mapping, plant_zone)
+        self._scales = [Scale(one.says, series) for one, series in zip(mapping.wanted, wanted, strict=True)]
+        self._tickets: list[dict[str, Placed]] = [{} for _ in wanted]
+        self._of_none: list[int] = []
+        self.placed: list[list[Placed]] = [[] for _ in wanted]
+        self.bad_places: list[list[int]] = [[] for _ in wanted]
+        self.bad: dict[tuple[int, str], BadRow] = {}
+        self.notes: dict[int, Noted] = {}
+
+    def place(self, rows: Sequence[Row | BadRow]) -> None:
+        """Take all rows of a file. Raises Contradiction."""
+        in_order = reversed(rows) if self._mapping.time.order == "newest-first" else rows
+        for place, row in enumerate(in_order):
+            if isinstance(row, BadRow):
+                self._refuse(row, place, range(len(self.placed)))
+            else:
+                self._row(place, row)
+
+    def findings(self) -> list[str]:
+        """Rows that the mapping gives to no series."""
+        if not self._of_none:
+            return []
+        return [f"{len(self._of_none)} rows are of no series of the mapping, first line {self._of_none[0]}."]
+
+    def _row(self, place: int, row: Row) -> None:
+        own = [index for index, value in enumerate(row.values) if value is not None]
+        if not own:
+            self._of_none.append(row.line)
+            return
+        shown = row.label if isinstance(row.label, str) else row.label.isoformat(" ")
+        instant = None
+        for index in own:
+            try:
+                if instant is None or self._apart:
+                    instant = self._instant(index, row.label, row.ticket)
+            except Contradiction as contradiction:
+                raise Contradiction(f"line {row.line}: {contradiction}") from contradiction
+            except (ValueError, OverflowError) as error:
+                bad = BadRow(row.line, str(self._mapping.time.column), quoted(shown), str(error), _LABEL)
+                self._refuse(bad, place, own)
+                return
+            self._value(place, row, index, shown, instant)
+
+    def _instant(self, index: int, label: str | datetime, ticket: str) -> int:
+        instant = self._labels[index].instant(label, ticket)
+        self._grid.check(instant)
+        return instant
+
+    def _value(self, place: int, row: Row, index: int, shown: str, instant: int) -> None:
+        value = row.values[index]
+        column = str(self._mapping.columns[index].column)
+        if isinstance(value, BadRow):
+            self._refuse(value, place, [index])
+            return
         try:
-            instant = labels.instant(row.label, row.ticket)
-            grid.check(instant)
-        except Contradiction as contradiction:
-            raise _refused(path, mapping, [f"line {row.line}: {contradiction}"]) from contradiction
+            placed = Placed(place, row.line, shown, instant, self._scales[index].value(value or Decimal(0)))
         except (ValueError, OverflowError) as error:
-            bad.append((place, BadRow(row.line, str(mapping.time.column), quoted(row.label), str(error))))
-            continue
-        try:
-            placed.append(Placed(place, row.line, row.label, instant, scale.value(row.value)))
-        except (ValueError, OverflowError) as error:
-            bad.append((place, BadRow(row.line, str(mapping.value.column), quoted(str(row.value)), str(error))))
-    strange = sum(1 for _, row in bad if row.found != NOTHING)
-    if not placed or (strange > FEW and strange * 20 > len(rows)):
-        raise _refused(path, mapping, list(_unreadable(rows, bad)))
-    return placed, bad
+            self._refuse(BadRow(row.line, column, quoted(str(value)), str(error), _AMOUNT), place, [index])
+            return
+        before = self._tickets[index].setdefault(row.ticket, placed) if row.ticket else placed
+        if (before.instant, before.value) != (placed.instant, placed.value):
+            found = f"number {quoted(row.ticket)} again, with another time or value than in line {before.line}"
+            self._refuse(BadRow(row.line, column, found, "each number once", _TWICE), place, [index])
+            return
+        self.placed[index].append(placed)
+        if self._mapping.ticket or self._mapping.person:
+            self.notes[row.line] = Noted(row.ticket, row.person)
+
+    def _refuse(self, bad: BadRow, place: int, indexes: Sequence[int]) -> None:
+        self.bad.setdefault((bad.line, bad.column), bad)
+        for index in indexes:
+            self.bad_places[index].append(place)
+
+
+_LABEL = "Mend the time, or time.formats in the mapping."
+_AMOUNT = "Mend the number, or the unit in the mapping."
+_TWICE = "The first one is booked. A change of it is a correction (emg correct), not a second row."
 
 
 class _Grid:
@@ -147,43 +254,26 @@ class _Grid:
         return instant - self._day.start
 
 
-class _Scale:
-    """From a number in the mapping's unit to the register's value, exactly."""
-
-    def __init__(self, mapping: Mapping, series: Series) -> None:
-        register = series.register
-        secondary = mapping.value.side == "secondary"
-        self._counted = register.kind in COUNTED
-        self._step = (register.resolution if secondary else series.resolution) or Decimal(1)
-        zero, one = (convert(number, mapping.value.unit, register.unit) for number in (0, 1))
-        unit = Fraction(self._step) if self._counted else 1 / Fraction(series.ratio if secondary else 1)
-        self._slope, self._zero = (one - zero) / unit, zero / unit
-        self._unit = register.unit
-
-    def value(self, number: Decimal) -> int | float:
-        """Counts of the resolution, or a float. Raises ValueError with what was expected, OverflowError."""
-        exact = self._slope * Fraction(number) + self._zero
-        if not self._counted:
-            return float(exact)
-        if exact.denominator != 1:
-            step = f"{self._step} {self._unit}"
-            raise ValueError(f"a multiple of the register's resolution, {step}: nothing is rounded away")
-        if exact < 0:
-            raise ValueError("no negative amount; a reversal is booked as a correction, with its reason")
-        if exact.numerator not in _INT64:
-            raise ValueError("a number that an instrument can show")
-        return exact.numerator
-
-
-def _unreadable(rows: list[Row | BadRow], bad: list[tuple[int, BadRow]]) -> Iterator[str]:
+def _unreadable(rows: Sequence[Row | BadRow], bad: Sequence[BadRow]) -> Iterator[str]:
     if not rows:
         yield "there are no rows in the file."
         return
-    yield f"{len(bad)} of {len(rows)} rows cannot be read, so the mapping does not fit the file:"
-    for _, row in bad[:3]:
+    if not bad:
+        yield "no row is of a series of the mapping: mend the column or the text of its where."
+        return
+    count = len({row.line for row in bad})
+    yield f"{count} of {len(rows)} rows cannot be read, so the mapping does not fit the file:"
+    for row in bad[:3]:
         yield f"line {row.line}: column {row.column}: found {row.found}; expected {row.expected}."
+    if all(row.found == NOTHING for row in bad):
+        yield "a formula counts by the result that is stored with it: let the spreadsheet compute and save it once."
 
 
-def _refused(path: Path, mapping: Mapping, sentences: list[str]) -> ImportRefused:
+def _state(descriptor: int) -> tuple[int, int]:
+    stat = os.fstat(descriptor)
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _refused(path: Path, mapping: Mapping, sentences: list[str], rows: Sequence[BadRow] = ()) -> FileRefused:
     head = f"{path}: refused, nothing of it was booked; it and its mapping {mapping.file} contradict each other."
-    return ImportRefused("\n".join([head, *(f"- {sentence}" for sentence in sentences)]))
+    return FileRefused("\n".join([head, *(f"- {sentence}" for sentence in sentences)]), rows)

@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from collectors.mapping import NEXT_DAY, SAME_DAY, TWENTY_FOUR, Mapping
-from collectors.rows import quoted
+from collectors.tables import quoted
 from gateway.domain.periods import to_datetime, to_instant
 from gateway.domain.readings import MICROSECONDS
 
@@ -29,7 +29,7 @@ class Labels:
         self._last = -(2**63)
         self._format = mapping.time.formats[0]
 
-    def instant(self, label: str, ticket: str = "") -> int:
+    def instant(self, label: str | datetime, ticket: str = "") -> int:
         """The start of the interval, or the instant itself [us, UTC]. Raises ValueError with what was expected.
 
         A ticket's microseconds are the last six digits of its number (of its SHA-256 where it has none), so
@@ -54,8 +54,10 @@ class Labels:
             # An interval that began before the clocks were set forward may end at the time they skipped to begin with.
             return self._in_zone(moment - timedelta(microseconds=self._span)) + self._span
 
-    def _moment(self, label: str) -> datetime:
+    def _moment(self, label: str | datetime) -> datetime:
         day_end = self._mapping.time.day_end
+        if isinstance(label, datetime):  # a date of a workbook has its day, whatever its midnight means
+            return label + timedelta(days=day_end == SAME_DAY and label.time() == _MIDNIGHT)
         zeroed, late = _TWENTY_FOUR.subn("00:00", label) if day_end == TWENTY_FOUR else (label, 0)
         moment = self._parsed(zeroed)
         if moment.time() == _MIDNIGHT:

@@ -1,92 +1,41 @@
-"""A mapping says, in TOML, what a CSV that nobody here wrote means: which column, unit, zone, label and day end.
+"""A mapping says, in TOML, what a file that nobody here wrote means: which column, unit, zone, label and day end.
 
 What can be declared must be declared; what is missing is a mistake told with its line, never a guess.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, StrictBool, StrictInt, StrictStr
-
+from collectors.mapping_form import MIDNIGHT, AmountForm, FormatForm, MappingForm, NoteForm, SeriesForm, TimeForm
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.units import UNITS
 from gateway.errors import ConfigError, Problem
-from gateway.toml_form import Form, closest, fill, read_toml, shown
-from gateway.toml_lines import TomlLines
+from gateway.toml_form import closest, fill, read_toml, shown
+from gateway.toml_lines import Place, TomlLines
 
 IN_TEXT = "in-text"  # zone: every label carries its own offset (%z)
-MIDNIGHT, ANYWHERE = "midnight", "anywhere"
+ANYWHERE = "anywhere"
 SAME_DAY, NEXT_DAY, TWENTY_FOUR = "00:00-of-same-day", "00:00-of-next-day", "24:00"
 
-Text = Annotated[StrictStr, Field(min_length=1)]
-Column = Annotated[StrictStr, Field(min_length=1)] | Annotated[StrictInt, Field(ge=1)]
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One series that a mapping books into: what its form says, and where the keys of that form stand."""
 
-class FormatForm(Form):
-    """How the file is written."""
+    point: str
+    quantity: str
+    says: AmountForm
+    at: Place  # of the table that names point and quantity
+    says_at: Place  # of the table that says unit and kind
 
-    delimiter: Annotated[StrictStr, Field(min_length=1, max_length=1)] = Field(description="the sign between columns")
-    encoding: Text = Field(description="how the bytes become text, e.g. utf-8 or gb18030")
-    header: StrictBool = Field(description="true if the first line names the columns")
-
-
-class IntoForm(Form):
-    """Which register of which metering point the file belongs to."""
-
-    point: Text = Field(description="id of the metering point")
-    quantity: Text = Field(description="which of its quantities, e.g. active_energy_import")
-
-
-class TimeForm(Form):
-    """What the time column says, and of what."""
-
-    column: Column = Field(description="name of the column, or its number from 1 where there is no header")
-    formats: list[Text] = Field(min_length=1, description="strptime formats, tried in this order")
-    zone: Text = Field(description="IANA name of the zone in which the labels are written, or in-text with %z")
-    label: Literal["start", "end", "instant"] = Field(description="what of the interval the label names")
-    interval_s: StrictInt | None = Field(default=None, ge=1, le=86400, description="length of an interval [s]")
-    day_end: Literal["00:00-of-same-day", "00:00-of-next-day", "24:00"] | None = Field(
-        default=None, description="how the end of a day's last interval is labelled"
-    )
-    order: Literal["oldest-first", "newest-first"] = Field(default="oldest-first", description="order of the rows")
-    first: Text = Field(default=MIDNIGHT, description="where the first interval begins: midnight, anywhere or a time")
-    last: Text = Field(default=MIDNIGHT, description="where the last interval ends: midnight, anywhere or a time")
-    label_known_from: Text | None = Field(default=None, description="how it is known what the label names")
-    zone_differs: Text | None = Field(default=None, description="why the file's zone is not the plant's")
-    gaps_known: Text | None = Field(default=None, description="why intervals are missing in the file")
-
-
-class ValueForm(Form):
-    """What the value column says."""
-
-    column: Column = Field(description="name of the column, or its number from 1 where there is no header")
-    unit: Text = Field(description="unit of measurement, e.g. kWh")
-    decimal_mark: Literal[".", ","] = Field(description="the sign before the decimals")
-    kind: RegisterKind = Field(description="cumulative, instantaneous or interval; it is never guessed")
-    side: Literal["primary", "secondary"] | None = Field(
-        default=None, description="side of the instrument transformers; needed where the meter has CT or PT ratios"
-    )
-
-
-class TicketForm(Form):
-    """Where a weighbridge ticket has its number."""
-
-    column: Column = Field(description="name of the column, or its number from 1 where there is no header")
-
-
-class MappingForm(Form):
-    """A mapping as a person writes it."""
-
-    format: FormatForm = Field(description="table [format]: delimiter, encoding, header")
-    into: IntoForm = Field(description="table [into]: point, quantity")
-    time: TimeForm = Field(description="table [time]: column, formats, zone, label ...")
-    value: ValueForm = Field(description="table [value]: column, unit, decimal_mark, kind")
-    ticket: TicketForm | None = Field(default=None, description="table [ticket]: column")
+    def key(self, name: str) -> Place:
+        """The place of a key in the file."""
+        return (*(self.at if name in {"point", "quantity"} else self.says_at), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +46,11 @@ class Mapping:
     text: str
     sha256: str
     format: FormatForm
-    into: IntoForm
     time: TimeForm
-    value: ValueForm
-    ticket: TicketForm | None
+    wanted: tuple[Wanted, ...]  # at least one
+    columns: tuple[SeriesForm, ...]  # where each of `wanted` stands in the file
+    ticket: NoteForm | None
+    person: NoteForm | None
     lines: TomlLines
 
     @property
@@ -120,38 +70,73 @@ def load_mapping(path: Path) -> Mapping:
     form, problems = fill(MappingForm, document, at=(), lines=lines)
     if form is None:
         raise ConfigError(problems)
-    problems = [*_words(form, lines), *_time(form, lines), *_columns(form, lines)]
+    wanted, columns, problems = _series(form, lines)
+    if problems:
+        raise ConfigError(problems)
+    problems = [*_format(form, lines), *(problem for one in wanted for problem in words(one, lines))]
+    problems += [*_time(form, columns, wanted, lines), *_columns(form, columns, wanted, lines)]
     if problems:
         raise ConfigError(problems)
     data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    text = data.decode("utf-8-sig")
-    return Mapping(str(path), text, digest, form.format, form.into, form.time, form.value, form.ticket, lines)
+    digest, text = hashlib.sha256(data).hexdigest(), data.decode("utf-8-sig")
+    return Mapping(str(path), text, digest, form.format, form.time, wanted, columns, form.ticket, form.person, lines)
 
 
-def _words(form: MappingForm, lines: TomlLines) -> list[Problem]:
-    """Words of closed lists: encoding, quantity, unit, zone."""
-    found: list[Problem] = []
-    try:
-        "".encode(form.format.encoding)
-    except LookupError:
-        encoding = shown(form.format.encoding)
-        found.append(lines.problem(("format", "encoding"), encoding, "the name of an encoding, e.g. utf-8 or gb18030"))
-    if form.into.quantity not in QUANTITIES:
-        mend = closest(form.into.quantity, QUANTITIES)
-        found.append(lines.problem(("into", "quantity"), shown(form.into.quantity), "a quantity of the list", mend))
-    if form.value.unit not in UNITS:
-        mend = closest(form.value.unit, UNITS)
-        found.append(lines.problem(("value", "unit"), shown(form.value.unit), "a unit of the list", mend))
-    elif form.into.quantity in QUANTITIES:
-        quantity, dimension = QUANTITIES[form.into.quantity], UNITS[form.value.unit].dimension
-        if dimension != quantity.dimension:
-            expected = f"a unit of {quantity.dimension}, as {quantity.name} has"
-            found.append(lines.problem(("value", "unit"), f"{form.value.unit}, a unit of {dimension}", expected))
-    return found
+def _series(form: MappingForm, lines: TomlLines) -> tuple[tuple[Wanted, ...], tuple[SeriesForm, ...], list[Problem]]:
+    """The series of a mapping, in whichever of the two ways it names them."""
+    if form.series:
+        found = [
+            lines.problem((table,), "a table", "nothing beside [[series]], which says the same of each")
+            for table, given in (("into", form.into), ("value", form.value))
+            if given is not None
+        ]
+        wanted = [Wanted(s.point, s.quantity, s, ("series", n), ("series", n)) for n, s in enumerate(form.series)]
+        return tuple(wanted), tuple(form.series), found
+    if form.into is None or form.value is None:
+        found = [
+            lines.problem((table,), "nothing", f"table [{table}], or tables [[series]] for several series")
+            for table, given in (("into", form.into), ("value", form.value))
+            if given is None
+        ]
+        return (), (), found
+    only = SeriesForm(**form.into.model_dump(), **form.value.model_dump())
+    return (Wanted(only.point, only.quantity, only, ("into",), ("value",)),), (only,), []
 
 
-def _time(form: MappingForm, lines: TomlLines) -> list[Problem]:
+def _format(form: MappingForm, lines: TomlLines) -> Iterator[Problem]:
+    """A file is a CSV, a workbook, or may be either."""
+    said = form.format
+    if said.encoding is not None:
+        try:
+            "".encode(said.encoding)
+        except LookupError:
+            expected = "the name of an encoding, e.g. utf-8 or gb18030"
+            yield lines.problem(("format", "encoding"), shown(said.encoding), expected)
+    if said.sheet is None or said.delimiter is not None or said.encoding is not None:
+        for key, value in (("delimiter", said.delimiter), ("encoding", said.encoding)):
+            if value is None:
+                expected = "how a CSV is written (delimiter and encoding), or the sheet of a workbook"
+                yield lines.problem(("format", key), "nothing", expected, f"Add the key {key!r}.")
+    if not said.header and said.header_row != 1:
+        yield lines.problem(("format", "header_row"), shown(said.header_row), "nothing where there is no header")
+
+
+def words(wanted: Wanted, lines: TomlLines) -> Iterator[Problem]:
+    """Words of closed lists that a series of a mapping does not take from them: quantity, unit."""
+    quantity, unit = wanted.quantity, wanted.says.unit
+    if quantity not in QUANTITIES:
+        mend = closest(quantity, QUANTITIES)
+        yield lines.problem(wanted.key("quantity"), shown(quantity), "a quantity of the list", mend)
+    if unit not in UNITS:
+        yield lines.problem(wanted.key("unit"), shown(unit), "a unit of the list", closest(unit, UNITS))
+    elif quantity in QUANTITIES and UNITS[unit].dimension != QUANTITIES[quantity].dimension:
+        expected = f"a unit of {QUANTITIES[quantity].dimension}, as {quantity} has"
+        yield lines.problem(wanted.key("unit"), f"{unit}, a unit of {UNITS[unit].dimension}", expected)
+
+
+def _time(
+    form: MappingForm, columns: tuple[SeriesForm, ...], wanted: tuple[Wanted, ...], lines: TomlLines
+) -> list[Problem]:
     """What belongs together in [time], and what excludes one another."""
     time = form.time
     found = [*_zone(form, lines), *_formats(form, lines)]
@@ -165,12 +150,13 @@ def _time(form: MappingForm, lines: TomlLines) -> list[Problem]:
     spans = time.label != "instant"
     must("interval_s", time.interval_s, "the length of an interval, with label start or end only", given=spans)
     must("day_end", time.day_end, "how a day's last end is labelled, with label end only", given=time.label == "end")
-    if spans and form.value.kind is not RegisterKind.INTERVAL:
-        expected = '"interval", since the label names the start or end of one'
-        found.append(lines.problem(("value", "kind"), shown(form.value.kind.value), expected))
-    if form.ticket is not None and (spans or form.value.kind is not RegisterKind.INTERVAL):
-        expected = 'a table only with label = "instant" and kind = "interval": an amount booked at an instant'
-        found.append(lines.problem(("ticket",), "a table", expected))
+    for column, one in zip(columns, wanted, strict=True):
+        if spans and column.kind is not RegisterKind.INTERVAL:
+            expected = '"interval", since the label names the start or end of one'
+            found.append(lines.problem(one.key("kind"), shown(column.kind.value), expected))
+        if form.ticket is not None and (spans or column.kind is RegisterKind.CUMULATIVE):
+            expected = 'a table only with label = "instant": an amount or a value that has a number of its own'
+            found.append(lines.problem(("ticket",), "a table", expected))
     for key, value in (("first", time.first), ("last", time.last)):
         if value not in {MIDNIGHT, ANYWHERE} and _iso(value) is None:
             expected = "midnight, anywhere, or a local time such as 2018-01-01T00:15"
@@ -213,18 +199,34 @@ def _formats(form: MappingForm, lines: TomlLines) -> list[Problem]:
     return found
 
 
-def _columns(form: MappingForm, lines: TomlLines) -> list[Problem]:
+def _columns(
+    form: MappingForm, columns: tuple[SeriesForm, ...], wanted: tuple[Wanted, ...], lines: TomlLines
+) -> list[Problem]:
     """Names where there is a header, numbers where there is none; each column once."""
+    notes = [(("time", "column"), form.time.column)]
+    notes += [
+        ((name, "column"), note.column) for name, note in (("ticket", form.ticket), ("person", form.person)) if note
+    ]
+    values = [(one.key("column"), column.column) for one, column in zip(wanted, columns, strict=True)]
+    wheres = [
+        ((*one.key("where"), "column"), column.where.column)
+        for one, column in zip(wanted, columns, strict=True)
+        if column.where is not None
+    ]
     found: list[Problem] = []
-    columns = {"time": form.time.column, "value": form.value.column}
-    if form.ticket is not None:
-        columns["ticket"] = form.ticket.column
-    for table, column in columns.items():
+    for place, column in [*notes, *values, *wheres]:
         if form.format.header != isinstance(column, str):
             expected = "the column's name, as the header has it" if form.format.header else "the column's number from 1"
-            found.append(lines.problem((table, "column"), shown(column), expected))
-    if len(set(columns.values())) < len(columns):
-        found.append(lines.problem(("value", "column"), shown(form.value.column), "another column than the other keys"))
+            found.append(lines.problem(place, shown(column), expected))
+    taken = {column for _, column in notes}
+    if len(taken) < len(notes):
+        found.append(lines.problem(notes[-1][0], shown(notes[-1][1]), "another column than the other keys"))
+    told: set[tuple[object, ...]] = set()
+    for (place, column), one in zip(values, columns, strict=True):
+        meant = (column, one.where and (one.where.column, one.where.equals))
+        if column in taken or meant in told:
+            found.append(lines.problem(place, shown(column), "another column than the other keys"))
+        told.add(meant)
     return found
 
 

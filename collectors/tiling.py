@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from collectors.mapping import ANYWHERE, MIDNIGHT, NEXT_DAY, Mapping
+from collectors.mapping import ANYWHERE, NEXT_DAY, Mapping
+from collectors.mapping_form import MIDNIGHT
 from gateway.domain.periods import iso, midnight, to_datetime, to_instant
 from gateway.domain.readings import MICROSECONDS
 

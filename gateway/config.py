@@ -104,4 +104,5 @@ def _series(
                 register=found.register,
                 resolution=None if resolution is None else resolution * ratio,
                 ratio=ratio,
+                by_hand=profile.by_hand,
             )

@@ -76,6 +76,7 @@ class Profile:
     examples: tuple[Example, ...]
     max_words: int = 125  # the longest block that the meter answers
     forbidden: tuple[range, ...] | None = None  # words it refuses; None: any word that is no register may be refused
+    by_hand: bool = False  # a person reads it: a file of its values says who
     relative: bool = False  # addresses count from where the site file says that the map begins
 
     def forbidden_from(self, base_address: int) -> tuple[range, ...] | None:

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import RecordClass, RegisterKind
@@ -118,6 +118,9 @@ class ProfileForm(Form):
     )
     modbus: ModbusForm | None = Field(default=None, description="present for a meter that is read over Modbus")
     wire: Literal["message"] | None = Field(default=None, description="message, for values that come by name")
+    by_hand: StrictBool = Field(
+        default=False, description="true: a person reads it, so that a file of its values must say who"
+    )
     registers: dict[StrictStr, RegisterForm] = Field(min_length=1, description="registers by quantity")
     examples: list[ExampleForm] = Field(
         default_factory=list, alias="example", description="words in, values out; at least one"

@@ -60,6 +60,7 @@ def read_profile(path: Path, name: str) -> Profile:
         examples=examples,
         max_words=form.modbus.max_words if form.modbus else 125,
         forbidden=forbidden_of(form.modbus) if form.modbus else None,
+        by_hand=form.by_hand,
         relative=form.modbus is not None and form.modbus.relative,
     )
 

@@ -142,7 +142,8 @@ class Series:
     """One register of one metering point: everything about it that a reading does not carry.
 
     `resolution` [unit] is the profile's resolution times the meter's CT/PT ratio: counts stay as read.
-    `ratio` is that ratio, by which instantaneous values are multiplied when they are decoded.
+    `ratio` is that ratio, by which instantaneous values are multiplied when they are decoded. `by_hand`: a
+    person reads it, so that a file of its values must say who.
     """
 
     key: str
@@ -153,6 +154,7 @@ class Series:
     register: Register
     resolution: Decimal | None
     ratio: Decimal = Decimal(1)
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

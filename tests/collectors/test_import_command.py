@@ -73,7 +73,7 @@ def test_a_check_books_nothing_and_tells_everything(desk: Desk) -> None:
         "2026-03-03T00:00:00+08:00",
     )
     # sum of n.25 for n = 0..95 = 95 x 96 / 2 + 96 x 0.25 = 4584
-    assert file["months"] == {"2026-03": "4584.00"}
+    assert file["series"][0]["months"] == {"2026-03": "4584.00"}
     assert not desk.site.data_dir.exists()
 
 
@@ -107,10 +107,12 @@ def test_bad_rows_are_told_and_the_good_ones_booked(desk: Desk) -> None:
     code, told, _ = desk.run(files=[desk.write("march.csv", rows)])
     assert code == 1
     expected = "a number in kWh with the decimal mark '.'"
-    assert told["files"][0]["refused_rows"] == [{"line": 9, "column": "kWh", "found": "'seven'", "expected": expected}]
+    mend = "Write the number alone; a text that says that nothing was read belongs into the mapping's key missing."
+    row = {"line": 9, "column": "kWh", "found": "'seven'", "expected": expected, "mend": mend}
+    assert told["files"][0]["refused_rows"] == [row]
     assert desk.stored() == [*EXPECTED[:7], *EXPECTED[8:]]
     note = next(entry for entry in entries(desk.journal_dir) if entry.body.get("event") == "readings_imported")
-    assert note.body["refused"] == [f"march.csv:9: column kWh: found 'seven'; expected {expected}."]
+    assert note.body["refused"] == [f"march.csv:9: column kWh: found 'seven'; expected {expected}. {mend}"]
 
 
 def test_a_refused_file_books_nothing_and_its_neighbour_is_booked(desk: Desk) -> None:
@@ -132,7 +134,7 @@ def test_what_cannot_run_says_so_with_exit_code_2(desk: Desk) -> None:
     (desk.folder / "history.toml").write_text("[format]\n", "utf-8")
     code, told, err = desk.run()
     assert (code, told) == (2, None)
-    assert "format.delimiter: found nothing; expected the sign between columns" in err
+    assert "format.header: found nothing; expected true if a row names the columns" in err
 
 
 def test_the_table_for_people_names_unit_months_and_fate(desk: Desk) -> None:
@@ -144,7 +146,7 @@ def test_the_table_for_people_names_unit_months_and_fate(desk: Desk) -> None:
     assert "4,584.00" in out
     assert "booked: journal entries 3 to 4; 96 readings stored" in out
     assert import_readings_main([str(desk.file), *options]) == 0
-    assert "imported before, by this very mapping" in desk.capsys.readouterr()[0]
+    assert "every row was booked before" in desk.capsys.readouterr()[0]
 
 
 def test_beside_an_acquiring_process_the_import_goes_through_its_inbox(desk: Desk) -> None:

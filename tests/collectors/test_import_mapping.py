@@ -7,7 +7,7 @@ import pytest
 
 import collectors.mapping
 import gateway.config
-from collectors.file_readings import target
+from collectors.amounts import targets
 from collectors.mapping import Mapping, load_mapping
 from gateway.config import load_site
 from gateway.errors import ConfigError
@@ -19,7 +19,7 @@ END_LABELLED = Path(collectors.mapping.__file__).parent / "mappings" / "quarter_
 
 @pytest.mark.parametrize("path", [*SHIPPED, *SAMPLES], ids=lambda path: path.stem)
 def test_every_mapping_we_ship_is_sound(path: Path) -> None:
-    assert load_mapping(path).into.point
+    assert load_mapping(path).wanted
 
 
 def mistakes(tmp_path: Path, old: str, new: str) -> list[str]:
@@ -135,5 +135,5 @@ def test_a_mapping_that_does_not_fit_its_site_is_told(
     file.write_text(text, "utf-8")
     mapping: Mapping = load_mapping(file)
     with pytest.raises(ConfigError) as told:
-        target(mapping, load_site(files_site()))
+        targets(mapping, load_site(files_site()))
     assert sentence in str(told.value)

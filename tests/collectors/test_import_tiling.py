@@ -182,11 +182,11 @@ def test_nothing_is_rounded_away_and_no_row_beside_the_grid_is_taken(bench: Benc
     bad = bench.read(rows).bad
     assert (
         bad[0].sentence("f")
-        == "f:7: column kWh: found '3.175'; expected a multiple of the register's resolution, 0.01 kWh: nothing is rounded away."
+        == "f:7: column kWh: found '3.175'; expected a multiple of the register's resolution, 0.01 kWh: nothing is rounded away unasked (key round). Mend the number, or the unit in the mapping."
     )
     assert (
         bad[1].sentence("f")
-        == "f:8: column time: found '2026-03-02 01:31'; expected a time on the grid of 900 s, 0 s after midnight."
+        == "f:8: column time: found '2026-03-02 01:31'; expected a time on the grid of 900 s, 0 s after midnight. Mend the time, or time.formats in the mapping."
     )
 
 

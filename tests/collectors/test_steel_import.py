@@ -57,7 +57,7 @@ def refusal(steel: Reader, **changes: str) -> str:
 def test_the_twelve_months_are_exact_in_plant_time_and_every_day_has_96_quarter_hours(steel: Reader) -> None:
     found = steel()
     assert (found.bad, found.findings) == ([], [])
-    totals = monthly_totals(found, "Asia/Seoul")
+    totals = monthly_totals(found.parts[0], "Asia/Seoul")
     assert totals == {f"2018-{month:02d}": Decimal(kwh) for month, kwh in enumerate(MONTHS.split(), 1)}
     assert sum(totals.values()) == Decimal("959636.71")
     days = Counter(to_datetime(reading.instant, "Asia/Seoul").date() for reading in found.readings)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.amounts import targets
 from collectors.mapping import load_mapping
 from gateway.check import SAMPLES, check_main, init_main
 from gateway.config import load_site
@@ -24,9 +25,9 @@ def test_the_sample_mappings_fit_the_sample_site() -> None:
     site = load_site(SAMPLES / "site.toml")
     for line in (site.lines["weighbridge"], site.lines["yard"]):
         mapping = load_mapping(line.mapping)
-        series = f"works/{mapping.into.point}/{mapping.into.quantity}"
-        assert site.series[series].register.unit == mapping.value.unit
-        assert site.meters[site.series[series].meter].line == line.id
+        for series, wanted in zip(targets(mapping, site), mapping.wanted, strict=True):
+            assert series.register.unit == wanted.says.unit
+            assert site.meters[series.meter].line == line.id
 
 
 def test_init_writes_a_site_that_passes_and_never_overwrites(
