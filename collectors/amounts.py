@@ -8,11 +8,13 @@ from collectors.mapping import Mapping, Wanted
 from collectors.mapping_form import AmountForm
 from gateway.decoding import COUNTED
 from gateway.domain.instruments import RegisterKind
+from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Series, Site
 from gateway.domain.units import convert
 from gateway.errors import ConfigError, Problem
 from gateway.toml_lines import TomlLines
 
+OVER_LIMIT = "over_limit"  # as a register read over a wire says it
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -66,6 +68,14 @@ def _unfit(mapping: Mapping, wanted: Wanted, series: Series, interval_s: int) ->
     if series.by_hand and mapping.person is None:
         expected = f"the column with who read it, since a person reads {wanted.point} (profile {series.profile})"
         yield lines.problem(("person", "column"), "nothing", expected, "Add the table [person].")
+
+
+def reading_of(series: Series, instant: int, value: float) -> Reading:
+    """A reading of a value, suspect where it is beyond what is physically possible."""
+    limit = series.register.limit
+    if limit is not None and abs(value) > limit * series.ratio and series.register.kind not in COUNTED:
+        return Reading(series.key, instant, value, Quality.SUSPECT, OVER_LIMIT)
+    return Reading(series.key, instant, value)
 
 
 class Scale:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from collectors.amounts import Scale, targets
+from collectors.amounts import Scale, reading_of, targets
 from collectors.labels import Contradiction, Labels
 from collectors.mapping import ANYWHERE, Mapping
 from collectors.mapping_form import MIDNIGHT
@@ -120,7 +120,7 @@ def _judged(
         about = f"{series.key}: " if len(wanted) > 1 else ""
         contradictions += [about + sentence for sentence in verdict.contradictions]
         findings += [about + sentence for sentence in verdict.findings]
-        readings = [Reading(series.key, row.instant, row.value) for row in verdict.rows]
+        readings = [reading_of(series, row.instant, row.value) for row in verdict.rows]
         parts.append(SeriesReadings(series, readings, [row.line for row in verdict.rows]))
         instants = [row.instant for row in verdict.rows]
         ends += [min(instants), max(instants)]

@@ -119,7 +119,7 @@ class ProfileForm(Form):
     modbus: ModbusForm | None = Field(default=None, description="present for a meter that is read over Modbus")
     wire: Literal["message"] | None = Field(default=None, description="message, for values that come by name")
     by_hand: StrictBool = Field(
-        default=False, description="true: a person reads it, so that a file of its values must say who"
+        default=False, description="true: a person reads or determines it, so that a file of its values must say who"
     )
     registers: dict[StrictStr, RegisterForm] = Field(min_length=1, description="registers by quantity")
     examples: list[ExampleForm] = Field(

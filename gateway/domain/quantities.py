@@ -47,6 +47,9 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("temperature_return", "temperature", "回水温度", "return temperature"),
         Quantity("pressure", "pressure", "压力", "pressure"),
         Quantity("density", "density", "密度", "density"),
+        # As received (收到基低位): what a laboratory states of a batch, and what standard coal is reckoned with.
+        Quantity("net_calorific_value", "specific_energy", "低位发热量", "net calorific value"),
+        Quantity("moisture", "ratio", "全水分", "total moisture"),
         Quantity("belt_load", "linear_density", "皮带负荷", "belt load"),
         Quantity("belt_speed", "speed", "皮带速度", "belt speed"),
         Quantity("running", "ratio", "运行状态", "running"),  # 1 = running, 0 = standing still

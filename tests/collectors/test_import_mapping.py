@@ -13,7 +13,10 @@ from gateway.config import load_site
 from gateway.errors import ConfigError
 
 SHIPPED = sorted((Path(collectors.mapping.__file__).parent / "mappings").glob("*.toml"))
-SAMPLES = [Path(gateway.config.__file__).parent / "samples" / name for name in ("coal_tickets.toml", "coal_stock.toml")]
+SAMPLES = [
+    Path(gateway.config.__file__).parent / "samples" / name
+    for name in ("coal_tickets.toml", "coal_stock.toml", "coal_laboratory.toml", "dials.toml")
+]
 END_LABELLED = Path(collectors.mapping.__file__).parent / "mappings" / "quarter_hours_end_labelled.toml"
 
 

@@ -18,12 +18,12 @@ def test_the_sample_site_passes_and_tells_its_basis(capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "electricity/eastron_sdm630" in out
     assert "manual, worked" in out
-    assert "32 series" in out
+    assert "36 series" in out
 
 
 def test_the_sample_mappings_fit_the_sample_site() -> None:
     site = load_site(SAMPLES / "site.toml")
-    for line in (site.lines["weighbridge"], site.lines["yard"]):
+    for line in (site.lines["weighbridge"], site.lines["yard"], site.lines["laboratory"], site.lines["round"]):
         mapping = load_mapping(line.mapping)
         for series, wanted in zip(targets(mapping, site), mapping.wanted, strict=True):
             assert series.register.unit == wanted.says.unit
@@ -51,7 +51,7 @@ def test_the_answer_as_json_names_what_was_found(capsys: pytest.CaptureFixture[s
     assert check_main([str(SAMPLES / "site.toml"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] is True
-    assert answer["series"] == 32
+    assert answer["series"] == 36
     assert {profile["name"]: profile["basis"] for profile in answer["profiles"]}["electricity/acrel_adw300"] == [
         "worked"
     ]
