@@ -6,22 +6,19 @@ value. Answers come in chunks and are read one after the other: a long span need
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import orjson
-import urllib3
 
 from gateway.contracts import StoredReading
 from gateway.domain.destinations import InfluxServer
 from gateway.errors import StoreError
 from gateway.stores.hot_rows import CORRECTED, DAY, MISSING, quality_of
-from gateway.stores.influx_http import ANSWER_LIMIT, Answer, connect, escaped, outcome
+from gateway.stores.influx_http import escaped
+from gateway.stores.influx_query import Questions
 from gateway.stores.line_protocol import MEASUREMENT, series_tags
 
-CHUNK = 10_000  # readings in one piece of an answer
-PIECE_LIMIT = 16_777_216  # [bytes] of one piece: a server that never ends a line is told off
 EARLIEST, LATEST = -9_223_372_036_854_775, 9_223_372_036_854_775  # instants that InfluxDB can hold [us]
 
 _COLUMNS = ["time", "count", "value", "quality", "sequence", "reason"]
@@ -45,11 +42,11 @@ class InfluxReader:
 
     def __init__(self, server: InfluxServer, token: str) -> None:
         self._server = server
-        self._connection = connect(server, token)
+        self._questions = Questions(server, token)
 
     def close(self) -> None:
         """Close the connections."""
-        self._connection.pool.close()
+        self._questions.close()
 
     def within(self, series: str, first: int, last: int) -> Iterator[StoredReading]:
         """The points of a series from `first` to `last` inclusive [us, UTC], by instant."""
@@ -66,7 +63,7 @@ class InfluxReader:
 
     def newest_sequence(self) -> int:
         """The last journal entry of which there is a point; 0 when there is none. Looks through the whole database."""
-        for piece in self._pieces(_NEWEST, {}):
+        for piece in self._questions.pieces(_NEWEST, {}):
             for found in self._series_in(piece):
                 return int(found["values"][0][1])
         return 0
@@ -84,7 +81,7 @@ class InfluxReader:
         if first > last:
             return
         bound = {**series_tags(series), **flags, "first": first * 1000, "last": last * 1000}  # [ns]
-        for piece in self._pieces(statement, bound):
+        for piece in self._questions.pieces(statement, bound):
             for found in self._series_in(piece):
                 if found.get("columns") != columns:
                     raise self._strange(found.get("columns"))
@@ -107,33 +104,6 @@ class InfluxReader:
                 "`emg db init SITE`."
             )
         return found
-
-    def _pieces(self, statement: str, bound: Mapping[str, object]) -> Iterator[bytes]:
-        asked = {"db": self._server.database, "epoch": "u", "chunked": "true", "chunk_size": CHUNK, "q": statement}
-        body = urlencode({**asked, "params": json.dumps(bound)})
-        headers = {
-            **self._connection.headers,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        }
-        with self._connection.pool.open("POST", f"{self._server.url}/query", body=body, headers=headers) as response:
-            if not 200 <= response.status < 300:
-                said = response.read1(ANSWER_LIMIT, decode_content=False)
-                raise outcome(self._server, Answer(response.status, said, response.headers))
-            yield from self._lines(response)
-
-    def _lines(self, response: urllib3.HTTPResponse) -> Iterator[bytes]:
-        held = bytearray()
-        while more := response.read1(ANSWER_LIMIT, decode_content=False):
-            held += more
-            if b"\n" in more:
-                *whole, rest = held.split(b"\n")
-                yield from (bytes(line) for line in whole if line)
-                held = rest
-            if len(held) > PIECE_LIMIT:
-                raise StoreError(f"{self._server.url} sent {len(held)} bytes without an end; expected chunks.")
-        if held.strip():
-            yield bytes(held)
 
     def _reading(self, series: str, row: list[Any]) -> StoredReading:
         try:

@@ -21,7 +21,7 @@ from gateway.errors import SinkBusy, SinkDenied, StoreError
 from gateway.stores import influx_side
 from gateway.stores.embedded import EmbeddedStore
 from gateway.stores.hot_rows import Refused
-from gateway.stores.influx_reading import CHUNK
+from gateway.stores.influx_query import CHUNK
 from gateway.stores.influxdb import InfluxStore
 from tests.stores.influx_answers import ContractServer, Told, failed
 from tests.stores.influx_server import Influxd, InfluxStores, free_port, running
