@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ DAY_US = 86400 * MICROSECONDS
 # So many strange rows may be slips of the file; more than one in twenty say that the mapping is wrong. An empty
 # value is not strange: nothing was read then.
 FEW = 3
-MOST_VALUES = 2_000_000  # of one file: they are looked at together
+MOST_VALUES = 1_000_000  # of one file: they are looked at together
 
 
 class FileRefused(ImportRefused):
@@ -84,25 +85,26 @@ def read_file(path: Path, mapping: Mapping, site: Site, *, now: int) -> FileRead
     or contradicts the mapping; each sentence says what contradicts what and how to mend it.
     """
     wanted = targets(mapping, site)
+    placing = _Placing(mapping, wanted, site.timezone)
     try:
         with path.open("rb") as file:
             before = _state(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            rows = _bounded(path, mapping, read_rows(path, file, mapping))
+            with closing(
+                read_rows(path, file, mapping)
+            ) as found:  # whatever happens, it ends before the file is closed
+                placing.place(_bounded(path, mapping, found))
             if _state(file.fileno()) != before:
                 raise ImportRefused(f"{path}: it was written to while it was read; try again.")
     except OSError as error:
         raise ImportRefused(f"{path}: cannot be read: {error.strerror}.") from error
-    placing = _Placing(mapping, wanted, site.timezone)
-    try:
-        placing.place(rows)
     except Contradiction as contradiction:
         raise _refused(path, mapping, [str(contradiction)]) from contradiction
     bad = list(placing.bad.values())
     strange = len({row.line for row in bad if not row.found.startswith(NOTHING)})
-    if not any(placing.placed) or (strange > FEW and strange * 20 > len(rows)):
-        raise _refused(path, mapping, list(_unreadable(rows, bad)), bad)
+    if not any(placing.placed) or (strange > FEW and strange * 20 > placing.count):
+        raise _refused(path, mapping, list(_unreadable(placing.count, bad)), bad)
     return _judged(path, mapping, site, wanted, placing, now)._replace(file_sha256=digest)
 
 
@@ -131,15 +133,13 @@ def _judged(
     return FileReadings(parts, placing.notes, list(placing.bad.values()), findings, min(ends), max(ends) + span, "")
 
 
-def _bounded(path: Path, mapping: Mapping, found: Iterator[Row | BadRow]) -> list[Row | BadRow]:
-    """All rows, as long as they can be looked at together."""
+def _bounded(path: Path, mapping: Mapping, found: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows, as long as what they give can be looked at together."""
     most = MOST_VALUES // len(mapping.columns)
-    rows: list[Row | BadRow] = []
-    for row in found:
-        rows.append(row)
-        if len(rows) > most:
+    for count, row in enumerate(found, 1):
+        if count > most:
             raise ImportRefused(f"{path}: found more than {most} rows; expected at most that many: split it by time.")
-    return rows
+        yield row
 
 
 class _Placing:
@@ -154,15 +154,17 @@ class _Placing:
         self._scales = [Scale(one.says, series) for one, series in zip(mapping.wanted, wanted, strict=True)]
         self._tickets: list[dict[str, Placed]] = [{} for _ in wanted]
         self._of_none: list[int] = []
+        self.count = 0  # rows
         self.placed: list[list[Placed]] = [[] for _ in wanted]
         self.bad_places: list[list[int]] = [[] for _ in wanted]
         self.bad: dict[tuple[int, str], BadRow] = {}
         self.notes: dict[int, Noted] = {}
 
-    def place(self, rows: Sequence[Row | BadRow]) -> None:
+    def place(self, rows: Iterator[Row | BadRow]) -> None:
         """Take all rows of a file. Raises Contradiction."""
-        in_order = reversed(rows) if self._mapping.time.order == "newest-first" else rows
+        in_order = reversed(list(rows)) if self._mapping.time.order == "newest-first" else rows
         for place, row in enumerate(in_order):
+            self.count += 1
             if isinstance(row, BadRow):
                 self._refuse(row, place, range(len(self.placed)))
             else:
@@ -254,7 +256,7 @@ class _Grid:
         return instant - self._day.start
 
 
-def _unreadable(rows: Sequence[Row | BadRow], bad: Sequence[BadRow]) -> Iterator[str]:
+def _unreadable(rows: int, bad: Sequence[BadRow]) -> Iterator[str]:
     if not rows:
         yield "there are no rows in the file."
         return
@@ -262,7 +264,7 @@ def _unreadable(rows: Sequence[Row | BadRow], bad: Sequence[BadRow]) -> Iterator
         yield "no row is of a series of the mapping: mend the column or the text of its where."
         return
     count = len({row.line for row in bad})
-    yield f"{count} of {len(rows)} rows cannot be read, so the mapping does not fit the file:"
+    yield f"{count} of {rows} rows cannot be read, so the mapping does not fit the file:"
     for row in bad[:3]:
         yield f"line {row.line}: column {row.column}: found {row.found}; expected {row.expected}."
     if all(row.found == NOTHING for row in bad):

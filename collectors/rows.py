@@ -1,7 +1,7 @@
 """The rows of a table as its mapping describes it: each cell stands or falls alone, and is told by line and column."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -52,7 +52,7 @@ class _Places(NamedTuple):
     width: int | None
 
 
-def read_rows(path: Path, file: IO[bytes], mapping: Mapping) -> Iterator[Row | BadRow]:
+def read_rows(path: Path, file: IO[bytes], mapping: Mapping) -> Generator[Row | BadRow, None, None]:
     """The rows of an open file in its order; blank ones are passed over.
 
     Raises ImportRefused when it is not what the mapping says, or its header lacks a column.

@@ -7,7 +7,7 @@ than a row of it.
 import codecs
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -51,7 +51,7 @@ class TableRow(NamedTuple):
     ragged: bool  # of a sheet, which stores no empty cells behind the last filled one
 
 
-def read_table(path: Path, file: IO[bytes], mapping: Mapping) -> Iterator[TableRow | BadRow]:
+def read_table(path: Path, file: IO[bytes], mapping: Mapping) -> Generator[TableRow | BadRow, None, None]:
     """The rows of an open file, header and all. Raises ImportRefused when it is not what the mapping says."""
     begin = file.read(len(_OLD_WORKBOOK))
     file.seek(0)

@@ -13,6 +13,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+import collectors.file_readings
 import collectors.mapping
 from collectors.file_readings import FileReadings, read_file
 from collectors.files import DropFolderCollector
@@ -310,3 +311,13 @@ def test_tickets_are_remembered_by_the_journal(works: Site, tmp_path: Path, desk
         3,
         "each number once",
     )
+
+
+def test_more_rows_than_can_be_looked_at_together_are_refused(
+    works: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collectors.file_readings, "MOST_VALUES", 30)
+    path = tmp_path / "dials.csv"
+    path.write_text(DIAL + "2026-03-02 10:00,W-002,1234.5678,Wang Fang\n" * 31, "utf-8")
+    with pytest.raises(ImportRefused, match="found more than 30 rows; expected at most that many: split it by time"):
+        read(works, "dials.toml", path)
