@@ -28,7 +28,7 @@ from gateway.clocks import Clock
 from gateway.domain.periods import iso
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.domain.sites import Line, Site
-from gateway.errors import ConfigError, ImportRefused
+from gateway.errors import ConfigError, GatewayError, ImportRefused
 from gateway.journal.disk import make_directory, move_file
 
 DONE = "done"
@@ -97,8 +97,13 @@ class DropFolderCollector:
             log.error("line %s: %s", self.line, refusal)
             sentences = str(refusal).splitlines()
             rows = refusal.rows if isinstance(refusal, FileRefused) else ()
-            self._tell(path, path, {"accepted": False, "refused": sentences, "judged": judged}, rows, sentences)
-            return None
+        except GatewayError:  # of journal or store, no fault of the file
+            raise
+        except Exception as error:  # one file that nobody thought of does not end the intake of all others
+            log.exception("line %s: %a: it cannot be read; it stays", self.line, str(path))
+            sentences, rows = [f"{shown_name(path)}: it cannot be read: {error!r}."], ()
+        self._tell(path, path, {"accepted": False, "refused": sentences, "judged": judged}, rows, sentences)
+        return None
 
     def _note(self, path: Path, taken: _Taken) -> None:
         """What the journal keeps of a file beside its readings, which are durable now."""

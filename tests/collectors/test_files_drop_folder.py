@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import collectors.files
 from collectors.files import DropFolderCollector
 from gateway.clocks import ReplayClock, SystemClock
 from gateway.config import load_site
@@ -226,3 +227,27 @@ async def test_on_the_machines_clock_a_file_is_taken_within_three_seconds(yard: 
     yard.drop("a.csv", GOOD)
     async with aclosing(DropFolderCollector(yard.line, yard.site, SystemClock()).readings()) as readings:
         assert await asyncio.wait_for(anext(readings), 3) == READINGS
+
+
+async def test_a_file_that_nobody_thought_of_and_one_with_a_name_of_no_text_stop_no_other(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = collectors.files.read_file
+
+    def breaking(path: Path, *words: Any, **more: Any) -> Any:
+        if path.name == "a.csv":
+            raise RecursionError("too deep")
+        return whole(path, *words, **more)
+
+    monkeypatch.setattr(collectors.files, "read_file", breaking)
+    yard.drop("a.csv", GOOD)
+    Path(os.fsdecode(os.fsencode(yard.folder) + b"/b\xff.csv")).write_text(GOOD.replace("38460", "a lot"), "utf-8")
+    Path(os.fsdecode(os.fsencode(yard.folder) + b"/c\xff.csv")).write_text("what\n", "utf-8")
+    yard.drop("d.csv", HEADER + "2026-03-02 10:00,T-1003,20\n")
+    async with following(yard.readings()) as found:
+        await until(lambda: "done/d.csv" in yard.names())
+    assert [reading.value for each in found for reading in each] == [2001, 1]
+    assert yard.verdict("a.csv.verdict.json")["refused"] == ["a.csv: it cannot be read: RecursionError('too deep')."]
+    told = json.loads((yard.done / os.fsdecode(b"b\xff.csv.verdict.json")).read_text("utf-8"))
+    assert (told["file"], told["refused"]) == ("b\\udcff.csv", 1)
+    assert (yard.folder / os.fsdecode(b"c\xff.csv.verdict.csv")).exists()

@@ -269,6 +269,29 @@ def test_the_history_of_an_influxdb_is_booked_exactly_and_goes_on_with_what_came
 
 
 @pytest.mark.servers
+def test_an_interrupted_history_goes_on_behind_what_it_has_booked(
+    desk: Desk, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.write(lines(5000))
+    monkeypatch.setattr(collectors.history, "BATCH", 700)
+    calls, whole = 0, collectors.history.hand_in
+
+    def breaking(*words: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise StoreError("the power went")
+        return whole(*words, **more)
+
+    monkeypatch.setattr(collectors.history, "hand_in", breaking)
+    assert source.take(desk, "--measurement", "scale")[0] == 2
+    assert desk.journaled() == expected(2100)
+    code, told, _ = source.take(desk, "--measurement", "scale")
+    assert (code, told["points"], told["booked"]) == (0, 2900, 2900)
+    assert desk.journaled() == desk.stored() == expected(5000)
+
+
+@pytest.mark.servers
 def test_two_meters_in_one_answer_are_refused_and_told_apart(desk: Desk, source: Source) -> None:
     source.write([*lines(2, hall="1"), *lines(2, first=5, hall="2")])
     code, _, err = source.take(desk, "--measurement", "scale")
