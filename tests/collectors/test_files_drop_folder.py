@@ -167,6 +167,9 @@ async def test_a_file_that_cannot_be_read_stays_with_its_verdict_and_is_taken_on
         verdict = yard.verdict("a.csv.verdict.json")
         assert not verdict["accepted"]
         assert "the header names the column 'net_kg' 0 times" in verdict["refused"][0]
+        table = (yard.folder / "a.csv.verdict.csv").read_text("utf-8-sig")
+        assert "(file)" in table
+        assert "the header names the column 'net_kg' 0 times" in table
         judged = (yard.folder / "a.csv.verdict.json").stat().st_mtime_ns
         yard.drop("c.csv", GOOD)
         await until(lambda: "done/c.csv" in yard.names())

@@ -131,18 +131,18 @@ def shipped(works: Site, name: str) -> str:
 
 def test_a_historians_columns_and_rows_give_the_same_totals(works: Site, tmp_path: Path) -> None:
     wide, tall = tmp_path / "wide.csv", tmp_path / "tall.csv"
-    # 18840211.2549 kWh at a resolution of 0.01 kWh is 1 884 021 125 steps, half to even.
+    # 18840211.2571 kWh at a resolution of 0.01 kWh is 1 884 021 126 steps: rounded, not cut.
     wide.write_text(
-        "Time,MAIN.KWH,MILL.KWH\n2026-03-02 10:00:00,18840211.2549,No Data\n2026-03-02 10:01:00,18840212,7.5\n", "utf-8"
+        "Time,MAIN.KWH,MILL.KWH\n2026-03-02 10:00:00,18840211.2571,No Data\n2026-03-02 10:01:00,18840212,7.5\n", "utf-8"
     )
     tall.write_text(
-        "TagName,DateTime,Value\nMAIN.KWH,2026-03-02 10:00:00,18840211.2549\nMILL.KWH,2026-03-02 10:00:00,Bad\n"
+        "TagName,DateTime,Value\nMAIN.KWH,2026-03-02 10:00:00,18840211.2571\nMILL.KWH,2026-03-02 10:00:00,Bad\n"
         "MAIN.KWH,2026-03-02 10:01:00,18840212\n",
         "utf-8",
     )
     resolution = works.series["works/main/active_energy_import"].resolution
     assert resolution is not None
-    steps = [round(Decimal(text) / resolution) for text in ("18840211.2549", "18840212")]
+    steps = [round(Decimal(text) / resolution) for text in ("18840211.2571", "18840212")]
     main = [
         Reading("works/main/active_energy_import", TEN, steps[0]),
         Reading("works/main/active_energy_import", TEN + 60_000_000, steps[1]),

@@ -235,14 +235,15 @@ def test_a_mapping_that_does_not_fit_is_told_with_its_key(desk: Desk, old: str, 
     assert sentence in err
 
 
-def test_the_end_of_an_interval_becomes_its_start(desk: Desk) -> None:
+@pytest.mark.parametrize(("label", "before"), [("end", 15), ("start", 0)])
+def test_an_interval_is_named_by_its_start(desk: Desk, label: str, before: int) -> None:
     text = MAPPING.replace(
         'point = "coal-in"\nquantity = "mass"\nunit = "kg"',
-        'point = "main"\nquantity = "active_energy_import"\nunit = "kWh"\nlabel = "end"\nround = true',
+        'point = "main"\nquantity = "active_energy_import"\nunit = "kWh"\nlabel = "LABEL"\nround = true',
     )
-    desk.mapping.write_text(text, "utf-8")
+    desk.mapping.write_text(text.replace("LABEL", label), "utf-8")
     assert desk.lines(lines(2)[1:])[0] == 0
-    assert desk.journaled() == [Reading("works/main/active_energy_import", START + MINUTE - 15 * MINUTE, 2000)]
+    assert desk.journaled() == [Reading("works/main/active_energy_import", START + MINUTE - before * MINUTE, 2000)]
 
 
 @pytest.mark.servers
