@@ -204,6 +204,7 @@ def _columns(
 ) -> list[Problem]:
     """Names where there is a header, numbers where there is none; each column once."""
     notes = [(("time", "column"), form.time.column)]
+    notes += [(("time", "clock"), form.time.clock)] if form.time.clock is not None else []
     notes += [
         ((name, "column"), note.column) for name, note in (("ticket", form.ticket), ("person", form.person)) if note
     ]

@@ -43,6 +43,9 @@ class TimeForm(Form):
     """What the time column says, and of what."""
 
     column: Column = Field(description=_COLUMN)
+    clock: Column | None = Field(
+        default=None, description="a second column that has the time of day, where the first has the date alone"
+    )
     formats: list[Text] = Field(min_length=1, description="strptime formats, tried in this order")
     zone: Text = Field(description="IANA name of the zone in which the labels are written, or in-text with %z")
     label: Literal["start", "end", "instant"] = Field(description="what of the interval the label names")

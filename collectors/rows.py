@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Generator, Iterator
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -44,6 +45,7 @@ class _Places(NamedTuple):
     """Where the columns stand (0-based); `width` is how many a row may have, `needed` how many it must have."""
 
     time: int
+    clock: int | None
     values: tuple[int, ...]
     wheres: tuple[int | None, ...]
     ticket: int | None
@@ -91,6 +93,7 @@ def _header(path: Path, mapping: Mapping, row: TableRow) -> list[str]:
 
 def _columns(mapping: Mapping) -> Iterator[str | int]:
     yield mapping.time.column
+    yield from [] if mapping.time.clock is None else [mapping.time.clock]
     for one in mapping.columns:
         yield one.column
         if one.where is not None:
@@ -105,6 +108,7 @@ def _places(mapping: Mapping, names: list[str] | None) -> _Places:
     needed = 1 + max(place(column) for column in _columns(mapping))
     return _Places(
         time=place(mapping.time.column),
+        clock=None if mapping.time.clock is None else place(mapping.time.clock),
         values=tuple(place(one.column) for one in mapping.columns),
         wheres=tuple(None if one.where is None else place(one.where.column) for one in mapping.columns),
         ticket=None if mapping.ticket is None else place(mapping.ticket.column),
@@ -129,18 +133,34 @@ def _row(row: TableRow, places: _Places, mapping: Mapping) -> Row:
             values.append(_number(cells[place], form))
         except _Bad as bad:
             values.append(BadRow(number, bad.column, bad.found, bad.expected, bad.mend))
-    label = cells[places.time]
+    label = _label(cells[places.time], None if places.clock is None else cells[places.clock], mapping)
     ticket = (
         "" if places.ticket is None or mapping.ticket is None else _ticket(cells[places.ticket], mapping.ticket.column)
     )
     person = (
         "" if places.person is None or mapping.person is None else _person(cells[places.person], mapping.person.column)
     )
-    return Row(number, label if isinstance(label, datetime) else _text(label), tuple(values), ticket, person)
+    return Row(number, label, tuple(values), ticket, person)
 
 
 _WIDTH = "Is the delimiter right, and does a text with that sign in it stand in quotes?"
 _PERSON = "Write who read it: a reading by hand without a name is no evidence."
+
+
+def _label(day: Cell, clock: Cell | None, mapping: Mapping) -> str | datetime:
+    """What says when: one cell, or the date of one and the time of day of another."""
+    if clock is None:
+        return day if isinstance(day, datetime) else _text(day)
+    if not isinstance(day, datetime):
+        return f"{_text(day)} {_text(clock)}"
+    if isinstance(clock, Decimal) and 0 <= clock < 1:  # as a sheet stores it
+        return day + timedelta(milliseconds=min(round(clock * 86_400_000), 86_399_999))
+    for form in ("%H:%M:%S", "%H:%M"):
+        with suppress(ValueError):
+            moment = datetime.strptime(_text(clock), form).replace(tzinfo=None)  # noqa: DTZ007 - the zone is the mapping's
+            return day + timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second)
+    column = mapping.time.clock or ""
+    raise _Bad(column, quoted(_text(clock)), "a time of day such as 08:15", "Mend the time of day.")
 
 
 def _text(cell: Cell) -> str:

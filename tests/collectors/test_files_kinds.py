@@ -5,7 +5,7 @@ import io
 import json
 import random
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -321,3 +321,18 @@ def test_more_rows_than_can_be_looked_at_together_are_refused(
     path.write_text(DIAL + "2026-03-02 10:00,W-002,1234.5678,Wang Fang\n" * 31, "utf-8")
     with pytest.raises(ImportRefused, match="found more than 30 rows; expected at most that many: split it by time"):
         read(works, "dials.toml", path)
+
+
+def test_a_date_and_a_time_of_day_in_two_columns_are_one_instant(works: Site, tmp_path: Path) -> None:
+    mapping = works.file.parent / "dials.toml"
+    text = mapping.read_text("utf-8").replace('column = "read_at"', 'column = "day"\nclock = "at"')
+    mapping.write_text(text, "utf-8")
+    day, head = datetime(2026, 3, 2), ["day", "at", "meter", "shown", "reader"]  # noqa: DTZ001 - a cell holds wall time
+    rest = ["W-002", 7, "Li Hua"]
+    rows = [[day, time(10, 0), *rest], [day, "10:01", *rest], [day, "10:02:30", *rest], ["2026-03-02", "10:03", *rest]]
+    rows += [[day, "noon", *rest], [day, None, *rest]]
+    found = read(works, "dials.toml", workbook(tmp_path / "a.xlsx", [head, *rows], "readings"))
+    assert [(r.instant - TEN) // 1_000_000 for r in found.readings] == [0, 60, 150, 180]
+    assert [(row.line, row.column, row.found) for row in found.bad] == [(6, "at", "'noon'"), (7, "at", "''")]
+    (tmp_path / "a.csv").write_text(",".join(head) + "\n2026-03-02,10:00,W-002,7,Li Hua\n", "utf-8")
+    assert read(works, "dials.toml", tmp_path / "a.csv").readings == found.readings[:1]
