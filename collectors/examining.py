@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from collectors.file_readings import target
+from collectors.amounts import targets
 from collectors.lines import polled_schedules
 from collectors.mapping import load_mapping
 from gateway.check import Examination, examine
@@ -31,6 +31,6 @@ def _collectors(found: Examination, site: Site) -> Iterator[Problem]:
         yield from error.problems
     for path in {line.mapping: None for line in site.lines.values() if line.kind is LineKind.FILES}:
         try:
-            target(load_mapping(path), site)
+            targets(load_mapping(path), site)
         except ConfigError as error:
             yield from error.problems
