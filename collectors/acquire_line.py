@@ -31,7 +31,8 @@ async def keep_reading(
         try:
             if polled:
                 after = recording.account.newest(line.id)
-                collector = LINES[line.kind](Opening(site, profiles, line, clock, _nothing_to_reject, after))
+                opening = Opening(site, profiles, line, clock, _nothing_to_reject, after, recording.tell)
+                collector = LINES[line.kind](opening)
                 await read_polled(collector, recording)
             else:
                 await _read_pushed(site, profiles, line, recording)

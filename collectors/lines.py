@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from collectors.device_watch import DeviceWatch, Tell, keep_to_oneself
 from collectors.files import DropFolderCollector
 from collectors.mqtt import MqttCollector, Rejected
 from collectors.polling import ModbusTcpCollector, PolledDevice, line_grid, polled_devices
@@ -19,6 +20,7 @@ class Opening(NamedTuple):
 
     `profiles` are those of the site's meters as they were read with it: a profile that is edited later touches no
     line before the whole change is applied.
+    `tell` takes the events that are journaled before the readings that follow.
     """
 
     site: Site
@@ -27,11 +29,13 @@ class Opening(NamedTuple):
     clock: Clock
     on_rejected: Callable[[Rejected], None]
     after: int | None = None
+    tell: Tell = keep_to_oneself
 
 
 def _modbus_tcp(opening: Opening) -> Collector:
     devices = polled_devices(opening.site, opening.line, opening.profiles)
-    return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after)
+    look = DeviceWatch(opening.line, opening.clock, opening.tell).after
+    return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after, look=look)
 
 
 def _mqtt(opening: Opening) -> Collector:

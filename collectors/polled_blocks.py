@@ -25,6 +25,7 @@ class PolledRegister(NamedTuple):
     encoding: Encoding
     register: Register
     ratio: Decimal
+    reread: bool = False  # the meter does not renew its words together
 
 
 class PolledBlock(NamedTuple):

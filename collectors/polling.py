@@ -7,7 +7,7 @@ block carry the same instant.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from typing import NamedTuple, Protocol
 
@@ -34,6 +34,8 @@ class PolledDevice(NamedTuple):
     meter: str
     device_address: int
     blocks: tuple[PolledBlock, ...]
+    declared: Meter | None = None  # what the site file says of it
+    profile: Profile | None = None
 
 
 def polled_devices(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
@@ -56,7 +58,9 @@ def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDev
             continue
         span = _span(found.table, found.reach, meter.base_address)
         pieces = tuple(_span(found.table, piece, meter.base_address) for piece in found.pieces)
-        registers.append(PolledRegister(series.key, span, pieces, found.encoding, series.register, series.ratio))
+        registers.append(
+            PolledRegister(series.key, span, pieces, found.encoding, series.register, series.ratio, found.reread)
+        )
     spans = [register.span for register in registers]
     max_words = min(line.max_words, profile.max_words, meter.max_words)
     forbidden = profile.forbidden_from(meter.base_address)
@@ -67,7 +71,8 @@ def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDev
         raise ConfigError(
             [Problem(file=str(site.file), line=None, key=key, found=str(max_words), expected=expected)]
         ) from None
-    return PolledDevice(meter.id, meter.device_address, tuple(serve(block, registers) for block in plan))
+    blocks = tuple(serve(block, registers) for block in plan)
+    return PolledDevice(meter.id, meter.device_address, blocks, meter, profile)
 
 
 def _span(table: str, words: range, base: int) -> Span:
@@ -88,6 +93,10 @@ class RegisterLine(Protocol):
     def close(self) -> None:
         """Close the connection."""
         ...
+
+
+# What is asked of a device beside its values, once they are read: its readings at this slot, as they are to be kept.
+SecondLook = Callable[[PolledDevice, list[Reading], RegisterLine, int], Awaitable[list[Reading]]]
 
 
 class Answer(NamedTuple):
@@ -201,7 +210,13 @@ class _Turn:
 
 
 async def poll(
-    wire: RegisterLine, line: Line, devices: Iterable[PolledDevice], clock: Clock, *, after: int | None = None
+    wire: RegisterLine,
+    line: Line,
+    devices: Iterable[PolledDevice],
+    clock: Clock,
+    *,
+    after: int | None = None,
+    look: SecondLook | None = None,
 ) -> AsyncGenerator[list[Reading], None]:
     """The readings of every device at every slot of the line behind `after`, one list per device, for ever.
 
@@ -232,6 +247,8 @@ async def poll(
                     yield missing(turn.device.blocks, slot, unreachable)
                     continue
                 readings = await turn.at(slot, wire, clock, timeout_s, pipeline=line.pipeline)
+                if look is not None:
+                    readings = await look(turn.device, readings, wire, slot)
                 newest = max(newest, *(reading.instant for reading in readings))
                 yield readings
 
@@ -244,18 +261,28 @@ def line_grid(line: Line) -> Grid:
 class ModbusTcpCollector:
     """One Modbus TCP line: its devices in turn over one connection (a Collector)."""
 
-    def __init__(self, line: Line, devices: list[PolledDevice], clock: Clock, *, after: int | None = None) -> None:
+    def __init__(
+        self,
+        line: Line,
+        devices: list[PolledDevice],
+        clock: Clock,
+        *,
+        after: int | None = None,
+        look: SecondLook | None = None,
+    ) -> None:
         self.line = line.id
         self._line = line
         self._devices = devices
         self._clock = clock
         self._after = after
+        self._look = look
 
     async def readings(self) -> AsyncGenerator[list[Reading], None]:
         """One list per device and slot, for as long as it is iterated; then the connection is closed."""
         wire = ModbusTcpLine.to(self._line)
+        polled = poll(wire, self._line, self._devices, self._clock, after=self._after, look=self._look)
         try:
-            async with aclosing(poll(wire, self._line, self._devices, self._clock, after=self._after)) as lists:
+            async with aclosing(polled) as lists:
                 async for readings in lists:
                     yield readings
         finally:

@@ -1,13 +1,15 @@
 """`emg read`: ask the meters once and show raw words and values side by side, as one does beside the meter."""
 
 import asyncio
+from collections.abc import Mapping
 from decimal import Context, Decimal, Inexact
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from rich.table import Table
 
+from collectors.device_watch import RATIO, DeviceWatch, Tell, keep_to_oneself
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.polled_blocks import serve
 from collectors.polling import Answer, PolledDevice, ask, missing, polled_devices, readings_of
@@ -42,22 +44,31 @@ def shown_value(series: Series, value: float | None) -> Decimal | float | None:
     return _EXACT.multiply(Decimal(value), series.resolution)
 
 
-async def read_site(site: Site, point: str, clock: Clock) -> list[LiveValue]:
-    """Every Modbus register of the site (of one point, when named), read once; lines side by side."""
+async def read_site(site: Site, point: str, clock: Clock, tell: Tell = keep_to_oneself) -> list[LiveValue]:
+    """Every Modbus register of the site (of one point, when named), read once; lines side by side.
+
+    `tell` takes what the devices say of themselves, as events of the journal.
+    """
     lines = [line for line in site.lines.values() if line.kind is LineKind.MODBUS_TCP]
-    read = await asyncio.gather(*(_read_line(site, line, point, clock) for line in lines))
+    read = await asyncio.gather(*(_read_line(site, line, point, clock, tell) for line in lines))
     values = {value.series.key: value for of_line in read for value in of_line}
     return [values[key] for key in site.series if key in values]
 
 
-async def _read_line(site: Site, line: Line, point: str, clock: Clock) -> list[LiveValue]:
-    wire = ModbusTcpLine.to(line)
+async def _read_line(site: Site, line: Line, point: str, clock: Clock, tell: Tell) -> list[LiveValue]:
+    wire, watch = ModbusTcpLine.to(line), DeviceWatch(line, clock, tell)
     values: list[LiveValue] = []
     try:
         for device in polled_devices(site, line):
-            for answer in await _ask_all(wire, line, _only(device, site, point), clock):
-                readings = readings_of(answer) or missing([answer.polled], answer.instant, answer.reason)
-                values += [_live(site, device, answer, reading) for reading in readings]
+            asked = _only(device, site, point)
+            answers: dict[str, Answer] = {}
+            readings: list[Reading] = []
+            for answer in await _ask_all(wire, line, asked, clock):
+                readings += readings_of(answer) or missing([answer.polled], answer.instant, answer.reason)
+                answers |= dict.fromkeys(answer.polled.series, answer)
+            if readings:
+                readings = await watch.after(asked, readings, wire, clock.now())
+            values += [_live(site, device, answers[reading.series], reading) for reading in readings]
     finally:
         wire.close()
     return values
@@ -121,15 +132,37 @@ def read_command(
         raise ConfigError(
             [Problem(file=str(site_file), line=None, key="point", found=point, expected=f"one of {known}")]
         )
-    values = asyncio.run(read_site(site, point, SystemClock()))
+    devices: list[dict[str, object]] = []
+
+    def tell(name: str, told: Mapping[str, object]) -> None:
+        devices.append({"event": name, **told})
+
+    values = asyncio.run(read_site(site, point, SystemClock(), tell))
     pushed = pushed_points(site, point)
     if json:
         told = [{"point": candidate.id, "why": f"{candidate.id} {why}"} for candidate, why in pushed]
-        print_json({"values": [_as_json(value) for value in values], "not_asked": told})
+        print_json({"values": [_as_json(value) for value in values], "not_asked": told, "devices": devices})
     else:
         _print(site, values, pushed)
+        for device in devices:
+            console().print(_sentence(device), markup=False, highlight=False, soft_wrap=True)
     if any(value.reading.quality is not Quality.GOOD for value in values):
         raise typer.Exit(1)
+
+
+def _sentence(device: Mapping[str, Any]) -> str:
+    """What a device says of itself, and what was expected, for a person."""
+    said = device["found"]
+    found = ", ".join(f"{what} {text or 'nothing'}" for what, text in said.items()) if isinstance(said, dict) else said
+    text = f"{device['meter']} @ {device['device_address']}: {device['event']}: found {found}"
+    if serial := device.get("serial"):
+        text += f", serial {serial}"
+    if device["event"] == RATIO:
+        return f"{text} as {device['ratio']}; the site file says {device['site']}."
+    expected = device.get("expected")
+    if isinstance(expected, dict):
+        expected = ", ".join(f"{what} {text}" for what, text in expected.items())
+    return f"{text}; expected {expected}." if expected else f"{text}, as its profile says."
 
 
 def _as_json(value: LiveValue) -> dict[str, object]:

@@ -42,6 +42,7 @@ class Recording:
         self._turns = {line: asyncio.Lock() for line in site.lines}  # held while a line's entries are written
         self._all_turns = asyncio.Lock()  # held by whoever wants all of them
         self._telling = asyncio.Lock()
+        self._untold: list[dict[str, object]] = []  # what lines have seen of their devices
         self._schedules: Mapping[str, Schedule] = {}
         self._schedule_at = 0  # the entry that told the schedules last, and when [us, UTC]
         self._schedule_told = 0
@@ -49,6 +50,10 @@ class Recording:
     async def event(self, name: str, **told: object) -> None:
         """Journal an event. Raises JournalError."""
         await self.journal.append(EntryKind.EVENT, {"event": name, **told})
+
+    def tell(self, name: str, told: Mapping[str, object]) -> None:
+        """Have an event journaled before the polled readings that are handed over next."""
+        self._untold.append({"event": name, **told})
 
     async def begin(
         self, name: str, schedules: Mapping[str, Schedule], told: Mapping[str, object], *, now: int
@@ -90,6 +95,8 @@ class Recording:
         Raises JournalError.
         """
         await self.tell_clock()
+        while self._untold:
+            await self.journal.append(EntryKind.EVENT, self._untold.pop(0))
         async with self._turns[line]:
             waiting: list[Reading] = []
             for readings in lists:

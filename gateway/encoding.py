@@ -138,6 +138,21 @@ class Encoding:
         bits = 8 * struct.calcsize(">" + whole) - (0 if whole.isupper() else 1)
         return None if whole in "fd" else self.scale * Decimal(2) ** bits
 
+    @property
+    def tear(self) -> Decimal | None:
+        """The least step [unit] that is wrong when one word or part of a total is older than the others.
+
+        None for a number of one word, for floats and for what a scale factor stretches: there is no such step.
+        """
+        if self.parts:
+            steps = [part.tear for part in self.parts] + sorted(part.scale for part in self.parts)[1:]
+            return min((self.scale * step for step in steps if step is not None), default=None)
+        if self.type == "i32+float32":
+            return self.scale
+        if self.exponent or len(self.codes) != 1 or self.codes[0] in "fd" or self.words == 1:
+            return None
+        return self.scale * (10**4 if self.type.startswith("bcd") else 2**16)
+
     def _full_scale_of_sum(self) -> Decimal | None:
         """All parts at their greatest, and then the smallest step more."""
         most = [part.full_scale for part in self.parts]

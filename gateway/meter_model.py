@@ -1,9 +1,10 @@
 """A meter model: its registers, where they are found, and the examples that prove it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from gateway.device_facts import Identity, Ratios
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import AccuracyClass, Register
 from gateway.encoding import IN_MESSAGE, Encoding
@@ -19,6 +20,7 @@ class ProfileRegister:
     Wire "modbus": `table` ("holding" or "input"), `encoding`, and the first word of each of its pieces
     (0-based, as in the PDU): one for most, several where parts or a scale factor lie apart. Wire "message":
     `field` is the key under which the number stands, in the register's unit; its encoding has no words.
+    `reread`: the meter does not renew the words of this total together, so it is read twice.
     """
 
     register: Register
@@ -26,6 +28,7 @@ class ProfileRegister:
     addresses: tuple[int, ...] = ()
     encoding: Encoding = IN_MESSAGE
     field: str = ""
+    reread: bool = False
 
     @property
     def address(self) -> int:
@@ -78,6 +81,8 @@ class Profile:
     forbidden: tuple[range, ...] | None = None  # words it refuses; None: any word that is no register may be refused
     by_hand: bool = False  # a person reads it: a file of its values says who
     relative: bool = False  # addresses count from where the site file says that the map begins
+    identity: Identity | None = None  # how a device of this model is known
+    ratios: Ratios = field(default_factory=Ratios)  # the transformer ratios that are read from the device
 
     def forbidden_from(self, base_address: int) -> tuple[range, ...] | None:
         """The words it refuses, in a meter whose map begins at `base_address`."""

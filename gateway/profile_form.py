@@ -27,6 +27,8 @@ Address = Annotated[StrictInt, Field(ge=0, le=0xFFFF)]
 WordOrder = Annotated[StrictStr, BeforeValidator(_word_order)]
 ByteOrder = Literal["big", "little"]
 Patterns = Annotated[list[StrictInt], BeforeValidator(_one_or_many)]
+Names = Annotated[list[Text], BeforeValidator(_one_or_many)]
+Said = Annotated[list[StrictInt | Text], BeforeValidator(_one_or_many)]
 
 
 class PartForm(Form):
@@ -67,6 +69,9 @@ class RegisterForm(Form):
     )
     limit: Number | None = Field(default=None, gt=0, description="largest value that is physically possible")
     max_rate: Number | None = Field(default=None, gt=0, description="largest growth of the total per hour")
+    reread: bool = Field(
+        default=False, description="true: read twice, for a total whose words the meter does not renew together"
+    )
     record: RecordClass | None = Field(default=None, description="evidence or telemetry")
 
 
@@ -84,6 +89,45 @@ class ModbusForm(Form):
     relative: bool = Field(
         default=False, description="true: addresses count from the base_address of the meter in the site file"
     )
+
+
+class FactForm(Form):
+    """Words in which a device says something of itself."""
+
+    at: Address = Field(description="address of the first word, from 0")
+    type: Text = Field(alias="as", description="how its words are to be read, e.g. u32, or text")
+    words: StrictInt | None = Field(default=None, ge=1, le=32, description="how many words a text has")
+    scale: Number = Field(default=1, gt=0, validate_default=True, description="what one raw unit is worth")
+    table: Literal["holding", "input"] | None = Field(default=None, description="where it is not in the meter's table")
+    word_order: WordOrder | None = Field(default=None, description="which word comes first")
+    byte_order: ByteOrder | None = Field(default=None, description="which byte of a word comes first")
+
+
+class MarkForm(FactForm):
+    """A fact by which the model is known."""
+
+    what: Text = Field(description="what it is, e.g. meter code")
+    equals: Said = Field(default_factory=list, description='what it says, or a list of that; "B23*" = begins with B23')
+    between: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="the least and the greatest number that it says"
+    )
+
+
+class IdentityForm(Form):
+    """How a device of this model is known."""
+
+    marks: list[MarkForm] = Field(default_factory=list, description="words that only this model has")
+    objects: dict[StrictStr, Names] = Field(
+        default_factory=dict, description="what its Modbus device identification says: vendor, product, revision"
+    )
+    serial: FactForm | None = Field(default=None, description="where its serial number is read")
+
+
+class RatioForm(Form):
+    """The transformer ratios that are set in the device."""
+
+    ct: FactForm | None = Field(default=None, description="where the ratio of the current transformers is read")
+    pt: FactForm | None = Field(default=None, description="where the ratio of the voltage transformers is read")
 
 
 class ExampleForm(Form):
@@ -117,6 +161,8 @@ class ProfileForm(Form):
         default_factory=list, description="settings of the meter without which the profile is wrong"
     )
     modbus: ModbusForm | None = Field(default=None, description="present for a meter that is read over Modbus")
+    identity: IdentityForm | None = Field(default=None, description="how a device of this model is known")
+    ratio: RatioForm | None = Field(default=None, description="where its transformer ratios are read")
     wire: Literal["message"] | None = Field(default=None, description="message, for values that come by name")
     by_hand: StrictBool = Field(
         default=False, description="true: a person reads or determines it, so that a file of its values must say who"

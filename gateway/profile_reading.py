@@ -11,6 +11,7 @@ from gateway.encoding import IN_MESSAGE
 from gateway.errors import ConfigError, Problem
 from gateway.meter_model import MESSAGE, MODBUS, Profile, ProfileRegister
 from gateway.profile_examples import prove
+from gateway.profile_facts import facts_problems, identity_of, ratios_of
 from gateway.profile_form import ModbusForm, ProfileForm, RegisterForm
 from gateway.profile_words import addresses_of, encoding_of, forbidden_of, overlaps, words_problems
 from gateway.toml_form import closest, fill, read_toml, shown
@@ -34,7 +35,7 @@ def read_profile(path: Path, name: str) -> Profile:
     form, problems = fill(ProfileForm, document, at=(), lines=lines)
     if form is None:
         raise ConfigError(problems)
-    problems += _whole(form, name, lines)
+    problems += [*_whole(form, name, lines), *facts_problems(form, lines)]
     registers = {}
     for quantity, register in form.registers.items():
         wrong = [*_register_problems(quantity, register, form.modbus, lines)]
@@ -62,6 +63,8 @@ def read_profile(path: Path, name: str) -> Profile:
         forbidden=forbidden_of(form.modbus) if form.modbus else None,
         by_hand=form.by_hand,
         relative=form.modbus is not None and form.modbus.relative,
+        identity=identity_of(form),
+        ratios=ratios_of(form),
     )
 
 
@@ -142,7 +145,8 @@ def _why(kind: RegisterKind, key: str) -> str:
 
 
 def _message_problems(quantity: str, form: RegisterForm, lines: TomlLines) -> Iterator[Problem]:
-    given = {key: getattr(form, key) is not None for key in _WORDS_ONLY} | {"parts": bool(form.parts)}
+    given = {key: getattr(form, key) is not None for key in _WORDS_ONLY}
+    given |= {"parts": bool(form.parts), "reread": form.reread}
     for key, is_given in given.items():
         if is_given:
             name = "as" if key == "type" else key
@@ -168,4 +172,6 @@ def _register(quantity: str, form: RegisterForm, modbus: ModbusForm | None) -> P
     if modbus is None:
         return ProfileRegister(register=register, field=form.field or quantity)
     table = form.table or modbus.table
-    return ProfileRegister(register=register, table=table, addresses=addresses_of(form), encoding=encoding)
+    return ProfileRegister(
+        register=register, table=table, addresses=addresses_of(form), encoding=encoding, reread=form.reread
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from gateway.domain.instruments import RegisterKind
 from gateway.encoding import ONE, SUM, TYPES, Encoding
 from gateway.errors import Problem
 from gateway.meter_model import ProfileRegister
@@ -31,6 +32,9 @@ def words_problems(quantity: str, form: RegisterForm, modbus: ModbusForm, lines:
         yield lines.problem((*place, key), said, expected)
         return
     yield from _room_problems(quantity, form, modbus, found, lines)
+    if form.reread and (form.kind is not RegisterKind.CUMULATIVE or found.tear is None):
+        expected = "only a total of several words or parts that are whole numbers"
+        yield lines.problem((*place, "reread"), "true", expected)
     full = found.full_scale
     if full is not None and form.modulus and form.resolution and form.modulus * form.resolution > full:
         yield lines.problem(

@@ -93,6 +93,8 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
             )
         if profile is not None and profile.side != "secondary":
             yield from _ratios(draft, place, meter, profile.side)
+        if profile is not None and profile.side == "secondary":
+            yield from _unstated_ratios(draft, place, meter, profile)
         if profile is not None:
             yield from _base_address(draft, place, meter, profile)
         if line is not None and line.kind == "modbus-tcp":
@@ -115,6 +117,15 @@ def _ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iter
                 f"1, because {meter.profile!r} shows {shows}",
                 "The ratio would be applied twice; remove the key.",
             )
+
+
+def _unstated_ratios(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
+    """Ratios by which totals would be valued without anybody having stated them."""
+    for key in profile.ratios.facts:
+        if key not in meter.model_fields_set:
+            expected = f"the ratio by which the totals of {meter.profile!r} are valued"
+            mend = "What the device has set is compared with it; 1 where there is no transformer."
+            yield draft.lines.problem((*place, key), "nothing", expected, mend)
 
 
 def _base_address(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from collectors.polling import polled_devices
 from gateway.config import load_site
 from gateway.decoding import decode_words
 from gateway.profile import SHIPPED, load_profile
-from gateway.profile_form import ModbusForm, RegisterForm
+from gateway.profile_form import IdentityForm, ModbusForm, RatioForm, RegisterForm
 from tests.sound_site import SOUND
 
 README = (SHIPPED / "README.md").read_text("utf-8")
@@ -52,7 +52,7 @@ def test_a_meter_is_added_with_ten_lines_and_read(tmp_path: Path) -> None:
 
 def test_every_key_of_the_form_is_explained() -> None:
     told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", README, re.MULTILINE))))
-    for form in (RegisterForm, ModbusForm):
+    for form in (RegisterForm, ModbusForm, IdentityForm, RatioForm):
         assert {field.alias or name for name, field in form.model_fields.items()} <= told
 
 
