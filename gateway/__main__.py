@@ -38,6 +38,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("correct",): ("gateway.correcting", "correct_main", "propose a correction of a reading, approve, reject, list"),
     ("export", "readings"): ("gateway.exports.commands", "export_readings_main", "readings as CSV or Parquet files"),
     ("export", "intervals"): ("gateway.exports.commands", "export_intervals_main", "intervals as CSV or Parquet files"),
+    ("derived",): ("analytics.derived_command", "derived_main", "points worked out from others, with their parts"),
     ("figures",): ("analytics.commands", "figures_main", "all figures of an enterprise and a period"),
     ("pedigree",): ("analytics.commands", "pedigree_main", "one figure unfolded to readings and certificates"),
     ("db", "backup"): ("gateway.stores.backup_commands", "backup_main", "copy a running site, with digests"),

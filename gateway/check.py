@@ -13,7 +13,7 @@ from rich.table import Table
 from gateway.authority_files import missing_authorities
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
-from gateway.domain.sites import Line, LineKind, Meter, Site
+from gateway.domain.sites import DerivedPoint, Line, LineKind, Meter, Site
 from gateway.errors import ConfigError, GatewayError, Problem, ProfileError
 from gateway.journal.signing import load_key, make_key, private_file
 from gateway.profile import Profile, load_profile, own_profiles, profile_names, site_profiles
@@ -79,6 +79,7 @@ def as_json(found: Examination) -> dict[str, Any]:
         "lines": [_line_json(site, line) for line in site.lines.values()] if site else [],
         "meters": [_meter_json(site, meter) for meter in site.meters.values()] if site else [],
         "points": [_point_json(site, point_id) for point_id in site.points] if site else [],
+        "derived": [_derived_json(point) for point in site.derived.values()] if site else [],
         "accounts": len(site.accounts) if site else 0,
         "series": len(site.series) if site else 0,
         "profiles": [_profile_json(profile) for profile in found.profiles.values()],
@@ -127,6 +128,10 @@ def _point_json(site: Site, point_id: str) -> dict[str, Any]:
     }
 
 
+def _derived_json(point: DerivedPoint) -> dict[str, Any]:
+    return {"id": point.id, "enterprise": point.enterprise, "formula": point.formula, "unit": point.unit}
+
+
 def _profile_json(profile: Profile) -> dict[str, Any]:
     return {
         "name": profile.name,
@@ -150,6 +155,7 @@ _TABLES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "id",
         ("point", "carrier", "level", "role", "parent", "counts", "resolution", "unit", "series"),
     ),
+    "derived": ("Points worked out from others", "id", ("point", "formula", "unit", "enterprise")),
     "profiles": (
         "Profiles and the proof they rest on",
         "name",
@@ -164,7 +170,8 @@ def show(found: Examination) -> None:
     if found.site is not None:
         answer = as_json(found)
         for key, (title, first, columns) in _TABLES.items():
-            out.print(_table(title, columns, answer[key], first))
+            if answer[key] or key != "derived":
+                out.print(_table(title, columns, answer[key], first))
         for profile in found.profiles.values():
             for setting in profile.presupposes:
                 out.print(f"{profile.name} presupposes: {setting}", markup=False, highlight=False, soft_wrap=True)

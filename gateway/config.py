@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.destinations import journal_settings, sink_settings, store_settings
+from gateway.domain.formulas import parse
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.readings import series_key
-from gateway.domain.sites import Account, Enterprise, Line, LineKind, Meter, MeteringPoint, Series, Site
+from gateway.domain.sites import Account, DerivedPoint, Enterprise, Line, LineKind, Meter, MeteringPoint, Series, Site
 from gateway.encoding import ONE
 from gateway.errors import ConfigError
 from gateway.profile import Profile
@@ -50,6 +51,10 @@ def _site(draft: SiteDraft, table: SiteTable, path: Path) -> Site:
         lines={form.id: _line(form, table.gateway_id, folder) for form in draft.ways.values()},
         meters=meters,
         points=points,
+        derived={
+            form.id: DerivedPoint(**form.model_dump(), expression=parse(form.formula))
+            for form in draft.derived.values()
+        },
         accounts=tuple(
             Account(
                 **form.model_dump(exclude={"plus", "minus", "stock"}),

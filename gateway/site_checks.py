@@ -7,6 +7,7 @@ from gateway.decoding import COUNTED
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
+from gateway.formula_checks import formula_contradictions
 from gateway.profile import MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
@@ -27,6 +28,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from _points(draft)
     yield from _parents(draft)
     yield from _accounts(draft)
+    yield from formula_contradictions(draft)
     yield from _sinks(draft)
     yield from sink_contradictions(draft)
 

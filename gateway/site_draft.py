@@ -20,6 +20,7 @@ from gateway.site_form import (
     LINE_FORMS,
     AccountForm,
     ApiForm,
+    DerivedPointForm,
     EnterpriseForm,
     LineForm,
     MeterForm,
@@ -49,6 +50,7 @@ class SiteDraft:
     ways: dict[Place, LineForm] = field(default_factory=dict)  # the [[line]] tables
     meters: dict[Place, MeterForm] = field(default_factory=dict)
     points: dict[Place, PointForm] = field(default_factory=dict)
+    derived: dict[Place, DerivedPointForm] = field(default_factory=dict)  # the [[point]] tables with a formula
     accounts: dict[Place, AccountForm] = field(default_factory=dict)
     store: StoreForm = field(default_factory=EmbeddedStoreForm)
     sinks: dict[Place, SinkForm] = field(default_factory=dict)
@@ -84,7 +86,12 @@ def draft_site(document: Mapping[str, Any], lines: TomlLines) -> tuple[SiteDraft
     problems = [*_unknown_tables(document, lines)]
     draft.enterprises = _all(EnterpriseForm, document, "enterprise", lines, problems)
     draft.meters = _all(MeterForm, document, "meter", lines, problems)
-    draft.points = _all(PointForm, document, "point", lines, problems)
+    for place, point in _elements(document, "point", lines, problems):
+        if "formula" in point:
+            if (derived := _one(DerivedPointForm, point, place, lines, problems)) is not None:
+                draft.derived[place] = derived
+        elif (measured := _one(PointForm, point, place, lines, problems)) is not None:
+            draft.points[place] = measured
     draft.accounts = _all(AccountForm, document, "account", lines, problems)
     draft.ways = _all_kinds(LINE_FORMS, document, "line", lines, problems)
     draft.sinks = _all_kinds(SINK_FORMS, document, "sink", lines, problems)

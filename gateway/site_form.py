@@ -137,6 +137,17 @@ class PointForm(Form):
     parent: StrictStr = Field(default="", description="id of the point above")
 
 
+class DerivedPointForm(Form):
+    """A point that no meter shows: it is worked out from others."""
+
+    id: Id = Field(description="short name of the point")
+    enterprise: StrictStr = Field(description="id of the enterprise")
+    name_zh: Text = Field(description="Chinese name")
+    name_en: Text = Field(description="English name")
+    formula: Text = Field(description='other points of the enterprise put together, e.g. "main - mill - kiln"')
+    unit: Text = Field(description="unit of its values, e.g. kWh or kWh/t")
+
+
 class AccountForm(Form):
     """How one enterprise accounts for one fuel or medium."""
 
@@ -184,7 +195,7 @@ class SiteForm(Form):
     enterprise: list[EnterpriseForm] = Field(min_length=1)
     line: list[Annotated[LineForm, Field(discriminator="kind")]] = Field(default_factory=list)
     meter: list[MeterForm] = Field(default_factory=list)
-    point: list[PointForm] = Field(default_factory=list)
+    point: list[PointForm | DerivedPointForm] = Field(default_factory=list)
     account: list[AccountForm] = Field(default_factory=list)
     store: Annotated[StoreForm, Field(discriminator="kind")] = EmbeddedStoreForm()
     sink: list[Annotated[SinkForm, Field(discriminator="kind")]] = Field(default_factory=list)

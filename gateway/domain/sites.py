@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.destinations import JournalSettings, SinkSettings, StoreSettings
+from gateway.domain.formulas import Expression
 from gateway.domain.instruments import Register
 from gateway.domain.readings import series_key
 
@@ -117,6 +118,22 @@ class MeteringPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DerivedPoint:
+    """A point that no meter shows: the amounts of others put together by a formula, interval by interval.
+
+    `unit` is that of its values, e.g. "kWh" or "kWh/t"; `formula` names points of the same enterprise.
+    """
+
+    id: str
+    enterprise: str
+    name_zh: str
+    name_en: str
+    formula: str
+    unit: str
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """How one enterprise accounts for one fuel or medium, and which conversion row it takes.
 
@@ -172,6 +189,7 @@ class Site:
     points: dict[str, MeteringPoint]  # keyed by point id, unique within the site
     accounts: tuple[Account, ...]
     series: dict[str, Series] = field(default_factory=dict)
+    derived: dict[str, DerivedPoint] = field(default_factory=dict)  # keyed by point id
     store: StoreSettings = field(default_factory=StoreSettings)
     sinks: dict[str, SinkSettings] = field(default_factory=dict)
     journal: JournalSettings = field(default_factory=JournalSettings)
