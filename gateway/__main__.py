@@ -22,6 +22,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str, str]] = {
     ("init",): ("gateway.check", "init_main", "write a commented sample site into a folder"),
     ("check",): ("collectors.checking_plans", "check_main", "check a site file, its profiles and their examples"),
     ("read",): ("collectors.reading_once", "read_main", "read the meters once and show raw words and values"),
+    ("scan", "tcp"): ("collectors.scan_command", "scan_tcp_main", "find meters in a network, propose lines and meters"),
     ("run",): ("gateway.run", "run_main", "acquire, settle and serve together"),
     ("acquire",): ("collectors.acquire", "acquire_main", "read the lines, keep the journal, fill the store"),
     ("settle",): ("analytics.commands", "settle_main", "turn new readings into intervals"),

@@ -23,12 +23,14 @@ class MemoryServer:
         self.port = 0
         self.connections = 0
         self.writers: list[asyncio.StreamWriter] = []
+        self.serving: list[asyncio.Task[None] | None] = []
         self.asked: list[tuple[int, int, int, int]] = []  # device, function, address, count
         self.before: Callable[[int, int], None] = lambda _device, _address: None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.writers.append(writer)
+        self.serving.append(asyncio.current_task())
         try:
             while True:
                 head = await reader.readexactly(7)
@@ -72,4 +74,5 @@ async def running(memory: MemoryServer) -> AsyncIterator[MemoryServer]:
     finally:
         for writer in memory.writers:
             writer.close()
+        await asyncio.gather(*(task for task in memory.serving if task is not None))
         server.close()
