@@ -170,10 +170,12 @@ async def _by_values(wire: AskedOnce, device_address: int, profile: Profile, tim
     speaking = sum(map(_speaks_for_it, values))
     if not any(value.reading.value for value in values):
         return None  # zeros everywhere fit every profile
+    serial = profile.identity and (await identified(wire, device_address, 0, profile.identity, timeout_s)).serial
     return Match(
         profile=profile,
         grade=Grade.PLAUSIBLE if speaking > 1 else Grade.POSSIBLE,
         speaking=speaking,
+        serial=serial or "",
         ratios=await _ratios(wire, device_address, profile, 0, timeout_s),
     )
 

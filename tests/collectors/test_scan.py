@@ -74,11 +74,19 @@ async def test_devices_are_known_by_what_they_say_of_themselves():
     assert [len(device.matches) for device in found.values()] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("name", ["eastron_sdm630", "acrel_adw300", "carlo_gavazzi_em24"])
+@pytest.mark.parametrize("name", ["eastron_sdm630", "acrel_adw300", "carlo_gavazzi_em24", "schneider_iem3000"])
 async def test_a_meter_without_an_identity_is_known_by_its_values_alone(name: str):
     async with running(MemoryServer({1: example_of(f"electricity/{name}")})) as server:
         (device,) = (await scanned(server, [1])).values()
     assert (device.proposed.profile.name, device.proposed.grade) == (f"electricity/{name}", Grade.PLAUSIBLE)
+    assert device.proposed.serial == ""
+
+
+async def test_the_serial_number_of_a_plausible_meter_is_told_too():
+    memory = example_of("electricity/schneider_iem3000") | words_at("0001 E240", 129)
+    async with running(MemoryServer({1: memory})) as server:
+        (device,) = (await scanned(server, [1])).values()
+    assert device.proposed.serial == "123456"
 
 
 @pytest.mark.parametrize("order", ["CDAB", "BADC", "DCBA"])

@@ -16,11 +16,14 @@ from gateway.errors import ProfileError
 from gateway.profile import SHIPPED, load_profile, profile_names
 
 MODBUS_PROFILES = [
+    "coal/cas_ci600d",
     "coal/siemens_bw500",
     "electricity/abb_ab_series",
     "electricity/acrel_adw300",
     "electricity/carlo_gavazzi_em24",
     "electricity/eastron_sdm630",
+    "electricity/schneider_iem3000",
+    "heat/tuf2000",
     "oil/tuf2000",
     "steam/spirax_tva",
     "water/siemens_mag6000",
@@ -106,6 +109,27 @@ WORKED = [
     # MagFlux: registers 604 to 607 in mm3, the least significant word first.
     ("water/xylem_magflux", "volume", 604, words(0x1111, 0x2222, 0x3333, 0), str(0x0000333322221111)),
     ("water/xylem_magflux", "volume_flow", 600, low_word_first(big_float(-0.5)), "-0.5"),
+    # CI-600D: 40010 and 40011, high half first.
+    ("coal/cas_ci600d", "stock", 40010 - 40001, words(1, 0), "65536"),
+    # TUF-2000M as a heat meter: REG0017 is address 16.
+    (
+        "heat/tuf2000",
+        "heat",
+        17 - 1,
+        low_word_first(struct.pack(">i", 70000)) + low_word_first(big_float(0.25)),
+        "70000.25",
+    ),
+    ("heat/tuf2000", "volume_flow", 1 - 1, low_word_first(big_float(7.75)), "7.75"),
+    ("heat/tuf2000", "temperature_supply", 33 - 1, low_word_first(big_float(95.5)), "95.5"),
+    ("heat/tuf2000", "temperature_return", 35 - 1, low_word_first(big_float(61.5)), "61.5"),
+    # iEM3000: the manual's register numbers less one; 64-bit unsigned Wh, float32 kW, V, A, Hz.
+    ("electricity/schneider_iem3000", "active_energy_import", 0x0C83, struct.pack(">Q", 2**40), str(2**40)),
+    ("electricity/schneider_iem3000", "active_energy_export", 0x0C87, struct.pack(">Q", 7), "7"),
+    ("electricity/schneider_iem3000", "active_power", 3060 - 1, big_float(-12.5), "-12.5"),
+    ("electricity/schneider_iem3000", "active_power_l3", 3058 - 1, big_float(4.25), "4.25"),
+    ("electricity/schneider_iem3000", "voltage_l2", 3030 - 1, big_float(229.5), "229.5"),
+    ("electricity/schneider_iem3000", "current_l3", 3004 - 1, big_float(0.125), "0.125"),
+    ("electricity/schneider_iem3000", "frequency", 3110 - 1, big_float(49.75), "49.75"),
     ("oil/tuf2000", "volume_flow", 1 - 1, low_word_first(big_float(4.25)), "4.25"),
     ("oil/tuf2000", "temperature_supply", 33 - 1, low_word_first(big_float(61.5)), "61.5"),
 ]
@@ -131,6 +155,24 @@ def test_every_register_of_a_modbus_profile_is_worked_out_above_or_by_a_sibling_
         for quantity in load_profile(name).registers:
             siblings = {quantity, *(f"{quantity[:-1]}{phase}" for phase in "123" if quantity[-3:-1] == "_l")}
             assert any((name, sibling) in done for sibling in siblings), f"{name}: {quantity}"
+
+
+def test_the_shipped_profiles_are_many_and_over_the_carriers() -> None:
+    on_wires = [load_profile(name) for name in profile_names() if load_profile(name).wire == "modbus"]
+    assert len(on_wires) >= 15
+    carriers = {profile.carrier.value for profile in on_wires}
+    assert carriers >= {"electricity", "water", "steam", "heat", "oil", "coal"}
+
+
+def test_how_the_abb_and_sunspec_meters_are_known_is_as_published() -> None:
+    (mark,) = load_profile("electricity/abb_ab_series").identity.marks
+    assert mark.fact.at == 0x8960
+    assert mark.agrees(mark.fact.said((0x42323320).to_bytes(4, "big")))  # "B23 " as a 32-bit number
+    assert not mark.agrees(mark.fact.said((0x44323320).to_bytes(4, "big")))
+    for model in (201, 202, 203, 204, 211, 212, 213, 214):
+        (mark,) = load_profile(f"electricity/sunspec_{model}").identity.marks
+        assert (mark.fact.at, mark.equals) == (0, (str(model),))
+        assert mark.agrees(mark.fact.said(model.to_bytes(2, "big")))
 
 
 def test_the_shipped_examples_are_true_without_the_product() -> None:
