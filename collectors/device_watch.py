@@ -62,6 +62,7 @@ class _Known:
     """What is remembered of one device."""
 
     registers: dict[str, PolledRegister]
+    rereads: bool  # some of its totals are read twice
     doubt: str = ""
     expected: dict[str, str] | None = None  # None: not looked at yet
     serial: str = ""
@@ -69,6 +70,11 @@ class _Known:
     patience: Backoff = RESTED
     ratios: dict[str, Decimal] = field(default_factory=dict)  # as read last
     ratio_doubt: str = ""
+
+    def due(self, slot: int) -> bool:
+        """True if it is to be asked who it is; a wait beyond a quarter of an hour comes from a clock set back."""
+        waits = 0 < self.look_at - slot <= LOOK_EVERY_US
+        return not waits and self.patience.due(slot)
 
 
 async def said_by(wire: RegisterLine, device_address: int, base: int, fact: Fact, timeout_s: float) -> str:
@@ -136,24 +142,28 @@ class DeviceWatch:
         self, device: PolledDevice, readings: list[Reading], wire: RegisterLine, slot: int
     ) -> list[Reading]:
         """The readings of one device at this slot, doubted and scaled by what the device says of itself."""
-        if device.profile is None or device.declared is None:
+        profile, stated = device.profile, device.declared
+        if profile is None or stated is None:
             return readings
         known = self._devices.get(device.meter)
         if known is None:
             registers = {one.series: one for polled in device.blocks for one in polled.registers}
-            known = self._devices[device.meter] = _Known(registers)
+            rereads = any(one.reread for one in registers.values())
+            known = self._devices[device.meter] = _Known(registers, rereads)
         if all(reading.value is None for reading in readings):
             known.look_at = 0  # what comes back may be another device
             return readings
-        if any(one.reread for one in known.registers.values()):
+        if known.rereads:
             readings = await whole_totals(device, readings, wire, self._clock, self._timeout_s)
-        if device.profile.identity is not None and slot >= known.look_at and known.patience.due(slot):
-            await self._identify(device, device.declared, device.profile.identity, known, wire, slot)
-        meter = device.declared
-        if device.profile.ratios.facts and known.doubt != IDENTITY:
-            meter = await self._ratios(device, device.profile, meter, known, wire)
-        scaled_by = meter if device.profile.side == "secondary" else None
-        return [_judged(reading, known, device.declared, scaled_by) for reading in readings]
+        if profile.identity is not None and known.due(slot):
+            await self._identify(device, stated, profile.identity, known, wire, slot)
+        meter = stated
+        if profile.ratios.facts and known.doubt != IDENTITY:
+            meter = await self._ratios(device, profile, stated, known, wire)
+        if not (known.doubt or known.ratio_doubt) and meter == stated:
+            return readings
+        scaled_by = meter if profile.side == "secondary" else None
+        return [_judged(reading, known, stated, scaled_by) for reading in readings]
 
     async def _identify(
         self, device: PolledDevice, meter: Meter, identity: Identity, known: _Known, wire: RegisterLine, slot: int
