@@ -18,6 +18,7 @@ from gateway.config import load_site
 from gateway.errors import ConfigError, LineSilent
 from gateway.profile import MODBUS, load_profile, profile_names
 from tests.collectors.memory_server import MemoryServer, Words, running, words_at
+from tests.collectors.test_device_watch import OBJECTS, memory, site_file
 
 PROFILES = [profile for profile in map(load_profile, profile_names()) if profile.wire == MODBUS]
 
@@ -280,6 +281,16 @@ async def test_hostile_text_of_a_device_stays_text(capsys: pytest.CaptureFixture
     tables = tomllib.loads(json.loads(capsys.readouterr().out)["toml"])
     assert set(tables) == {"line", "meter"}
     assert tables["meter"][0]["serial"].startswith('x"?[[sink]]')
+
+
+async def test_profiles_of_ones_own_are_found_with_their_ratios(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    site_file(tmp_path, 502)
+    async with running(MemoryServer({1: memory()}, objects=OBJECTS)) as server:
+        options = ("--port", str(server.port), "--profiles", str(tmp_path / "profiles"), "--rate", "1000", "--json")
+        assert await run("127.0.0.1", *options) == 0
+    (meter,) = tomllib.loads(json.loads(capsys.readouterr().out)["toml"])["meter"]
+    assert (meter["profile"], meter["serial"]) == ("electricity/lab_lm5", "4711")
+    assert (meter["ct_ratio"], meter["pt_ratio"]) == (40, 1)
 
 
 async def test_a_dry_run_asks_nothing(capsys: pytest.CaptureFixture[str]):
