@@ -7,10 +7,13 @@ when they are settled anew. Each names the parts that it is made of.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+from analytics.decimals import plain
 from gateway.domain.formulas import Undefined, evaluate, names, quotient_unit
 from gateway.domain.intervals import Interval
-from gateway.domain.readings import Quality, series_key
+from gateway.domain.periods import iso
+from gateway.domain.readings import Quality, quality_name, series_key
 from gateway.domain.scopes import Scope
 from gateway.domain.sites import DerivedPoint, Site
 from gateway.domain.units import UNITS
@@ -144,3 +147,26 @@ def _worst(parts: tuple[Part, ...]) -> tuple[Quality, str]:
         elif part.quality & ~Quality.GOOD:
             reasons[f"{part.reason or part.quality.name}: {part.series}"] = None
     return flags or Quality.GOOD, ", ".join(reasons)
+
+
+def told(amount: DerivedAmount, timezone: str) -> dict[str, Any]:
+    """For JSON: decimals as text; the parts are the pedigree: series, amount, and the journal range of its readings."""
+    return {
+        "start": iso(amount.start, timezone),
+        "end": iso(amount.end, timezone),
+        "value": None if amount.value is None else plain(amount.value),
+        "quality": quality_name(amount.quality),
+        "reason": amount.reason,
+        "parts": [
+            {
+                "series": part.series,
+                "value": None if part.value is None else plain(part.value),
+                "unit": part.unit,
+                "quality": quality_name(part.quality),
+                "reason": part.reason,
+                "first_sequence": part.first_sequence,
+                "last_sequence": part.last_sequence,
+            }
+            for part in amount.parts
+        ],
+    }

@@ -1,17 +1,17 @@
 """`emg derived`: the points of a site file that are worked out from others, value by value with their parts."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from analytics.decimals import plain, short
-from analytics.derived import DerivedAmount, derived_amounts, measured_parts
+from analytics.decimals import short
+from analytics.derived import DerivedAmount, derived_amounts, measured_parts, told
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.periods import iso, period
-from gateway.domain.readings import Quality
+from gateway.domain.readings import Quality, quality_name
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import DerivedPoint
 from gateway.errors import ConfigError, Problem
@@ -51,7 +51,7 @@ def derived_command(
                 "formula": found.formula,
                 "unit": found.unit,
                 "parts": measured_parts(site, found),
-                "intervals": [_as_json(amount, site.timezone) for amount in amounts],
+                "intervals": [told(amount, site.timezone) for amount in amounts],
             }
         )
     else:
@@ -60,40 +60,13 @@ def derived_command(
         raise typer.Exit(1)
 
 
-def _as_json(amount: DerivedAmount, timezone: str) -> dict[str, Any]:
-    """Exact decimals as text; the parts are the pedigree: series, amount, and the journal range of its readings."""
-    return {
-        "start": iso(amount.start, timezone),
-        "end": iso(amount.end, timezone),
-        "value": None if amount.value is None else plain(amount.value),
-        "quality": _quality(amount.quality),
-        "reason": amount.reason,
-        "parts": [
-            {
-                "series": part.series,
-                "value": None if part.value is None else plain(part.value),
-                "unit": part.unit,
-                "quality": _quality(part.quality),
-                "reason": part.reason,
-                "first_sequence": part.first_sequence,
-                "last_sequence": part.last_sequence,
-            }
-            for part in amount.parts
-        ],
-    }
-
-
-def _quality(quality: Quality) -> str:
-    return "|".join(flag.name.lower() for flag in quality if flag.name)
-
-
 def _print(point: DerivedPoint, amounts: list[DerivedAmount], timezone: str) -> None:
     table = Table("from", title=f"{point.id} = {point.formula}", title_justify="left")
     table.add_column(f"value [{point.unit}]", justify="right")
     table.add_column("quality")
     for amount in amounts:
         value = "—" if amount.value is None else short(amount.value)
-        quality = _quality(amount.quality) + (f" ({amount.reason})" if amount.reason else "")
+        quality = quality_name(amount.quality) + (f" ({amount.reason})" if amount.reason else "")
         table.add_row(iso(amount.start, timezone), value, quality)
     console().print(table)
 

@@ -18,7 +18,7 @@ from gateway.contracts import StoredReading
 from gateway.domain.figures import Figure, LedgerReference, ReadingRange
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.periods import iso
-from gateway.domain.readings import Quality, quality_words
+from gateway.domain.readings import Quality, quality_name
 
 Node = dict[str, Any]
 
@@ -112,7 +112,7 @@ def _shown(context: FigureContext, reading: StoredReading) -> Node:
     return {
         "instant": iso(reading.instant, context.site_timezone),
         "value": None if reading.value is None else repr(reading.value),
-        "quality": "|".join(quality_words(reading.quality)).lower(),
+        "quality": quality_name(reading.quality),
         "sequence": reading.sequence,
     }
 

@@ -1,11 +1,15 @@
 """From the domain's words to the documents of the interface: exact decimals as text, instants with offset."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from urllib.parse import quote
 
 from analytics.decimals import plain as exact_text
+from analytics.derived import DerivedAmount, told
 from analytics.uncertainty import format_figure
 from api.schemas import (
+    DerivedDocument,
+    DerivedIntervalDocument,
     FigureDocument,
     IntervalDocument,
     JournalDocument,
@@ -16,18 +20,13 @@ from gateway.contracts import StoredReading
 from gateway.domain.figures import Figure
 from gateway.domain.intervals import Interval, Unallocated
 from gateway.domain.periods import iso
-from gateway.domain.readings import MICROSECONDS, Quality, quality_words, split_series
+from gateway.domain.readings import MICROSECONDS, quality_name, split_series
 from gateway.domain.scopes import Scope
-from gateway.domain.sites import Series, Site
+from gateway.domain.sites import DerivedPoint, Series, Site
 from gateway.journal.inbox import waiting_files
 from gateway.journal.reader import newest_sequence
 from gateway.status import PointAge
 from gateway.stores.opening import OpenedStore
-
-
-def quality_name(quality: Quality) -> str:
-    """The flags of a quality as one lower-case text."""
-    return "|".join(quality_words(quality)).lower()
 
 
 def point_document(age: PointAge, timezone: str) -> PointDocument:
@@ -97,6 +96,19 @@ def interval_document(interval: Interval | Unallocated, resolution: Decimal, tim
         edge_counts=placed.edge_counts if placed else 0,
         first_sequence=interval.first_sequence,
         last_sequence=interval.last_sequence,
+    )
+
+
+def derived_document(point: DerivedPoint, amounts: Sequence[DerivedAmount], timezone: str) -> DerivedDocument:
+    """A derived point with its values and the parts of each."""
+    return DerivedDocument(
+        point=point.id,
+        name_zh=point.name_zh,
+        name_en=point.name_en,
+        formula=point.formula,
+        unit=point.unit,
+        timezone=timezone,
+        intervals=[DerivedIntervalDocument(**told(amount, timezone)) for amount in amounts],
     )
 
 

@@ -125,6 +125,41 @@ class IntervalsDocument(Document):
     unallocated: list[IntervalDocument]
 
 
+class DerivedPartDocument(Document):
+    """One settled amount that went into a derived value, with the journal entries of its readings."""
+
+    series: str
+    value: str | None
+    unit: str
+    quality: str
+    reason: str
+    first_sequence: int
+    last_sequence: int
+
+
+class DerivedIntervalDocument(Document):
+    """A formula's value in one interval, exact where decimals can be; null with the reason where a part is missing."""
+
+    start: str
+    end: str
+    value: str | None
+    quality: str = Field(description="the flags of all parts together")
+    reason: str
+    parts: list[DerivedPartDocument]
+
+
+class DerivedDocument(Document):
+    """A point that no meter shows, worked out from others."""
+
+    point: str
+    name_zh: str
+    name_en: str
+    formula: str = Field(examples=["main - mill"])
+    unit: str = Field(examples=["kWh"])
+    timezone: str
+    intervals: list[DerivedIntervalDocument]
+
+
 class RollupDocument(Document):
     """Consumption of one hour, day, month or year of plant time."""
 

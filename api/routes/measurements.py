@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 
+from analytics.derived import derived_amounts
 from analytics.rollups import rollup
 from api.access import Context, EnterpriseId, Here, plant_period
-from api.documents import interval_document, plain, reading_document
+from api.documents import derived_document, interval_document, plain, reading_document
 from api.problems import not_found, unfit
-from api.schemas import ConsumptionDocument, IntervalsDocument, ReadingDocument, RollupDocument
+from api.schemas import ConsumptionDocument, DerivedDocument, IntervalsDocument, ReadingDocument, RollupDocument
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.periods import iso
 from gateway.domain.readings import series_key
@@ -74,6 +75,21 @@ def intervals(
         intervals=[interval_document(one, facts.resolution, here.site.timezone) for one in settled],
         unallocated=[interval_document(one, facts.resolution, here.site.timezone) for one in unplaced],
     )
+
+
+@router.get("/derived", operation_id="derived")
+def derived(here: Here, context: Context, enterprise: EnterpriseId, name: PeriodName) -> list[DerivedDocument]:
+    """The points of an enterprise that are worked out from others, interval by interval, with their parts."""
+    span, scope = plant_period(here, name), context.scope.only(enterprise)
+    return [
+        derived_document(
+            point,
+            derived_amounts(here.site, context.intervals, scope, point, span.start, span.end),
+            here.site.timezone,
+        )
+        for point in here.site.derived.values()
+        if point.enterprise == enterprise
+    ]
 
 
 @router.get("/consumption", operation_id="consumption")

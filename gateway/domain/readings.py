@@ -25,6 +25,11 @@ def quality_words(flags: int) -> list[str]:
     return [flag.name for flag in Quality if flag & flags and flag.name]
 
 
+def quality_name(quality: Quality) -> str:
+    """The flags of a quality as one lower-case text, e.g. "suspect|estimated"."""
+    return "|".join(quality_words(quality)).lower()
+
+
 class Reading(NamedTuple):
     """One register value at one instant, as read; immutable.
 

@@ -143,6 +143,20 @@ async def test_the_digest_of_a_pedigree_can_be_computed_from_the_readings_alone(
     assert (told["count"], told["digest"]) == (97, hashlib.sha256(lines.encode()).hexdigest())
 
 
+async def test_a_derived_point_is_worked_out_of_its_parts(caller):
+    [told] = await caller.json("/api/v1/derived", **ALPHA_DAY)
+    assert (told["point"], told["formula"], told["unit"]) == ("alpha-ratio", "alpha-grid / alpha-gas", "kWh/m3")
+    # 5000 x 0.01 kWh by 1000 x 0.01 m3 in each of the day's 96 quarter-hours
+    assert [(one["value"], one["quality"]) for one in told["intervals"]] == [("5", "good")] * 96
+    parts = told["intervals"][0]["parts"]
+    assert [(part["series"].split("/")[1], part["value"], part["unit"]) for part in parts] == [
+        ("alpha-grid", "50", "kWh"),
+        ("alpha-gas", "10", "m3"),
+    ]
+    # entry 1 is the journal's creation; the totals of 00:00 and 00:15 are entries 2 and 3
+    assert {(part["first_sequence"], part["last_sequence"]) for part in parts} == {(2, 3)}
+
+
 async def test_a_figure_can_be_asked_for_as_it_was_known_before(caller):
     earlier = await caller.json("/api/v1/figures", as_of="2026-10-15T15:30:00Z", **ALPHA_DAY)
     assert all(one["id"].endswith("@2026-10-15T15:30:00Z") for one in earlier)

@@ -78,6 +78,13 @@ meter = "{meter}"
         ("beta", "beta-grid", "BETA-E1", "beta grid", "electricity", "electricity/emg_message_electricity", "active_energy_import"),
     )
 ) + """
+[[point]]
+id = "alpha-ratio"
+enterprise = "alpha"
+name_zh = "比"
+name_en = "ratio"
+formula = "alpha-grid / alpha-gas"
+unit = "kWh/m3"
 [[account]]
 enterprise = "alpha"
 carrier = "gas"
