@@ -112,9 +112,27 @@ def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
     out.print(table)
     values = sum(len(row["quantities"]) for row in rows)
     out.print(f"{len(rows)} requests bring {values} values ({values - len(rows)} fewer than one request per value).")
+    for devices in planned.values():
+        for device in devices:
+            if beside := _asked_beside(device):
+                out.print(f"{device.meter}: beside these, {beside}.", markup=False, highlight=False, soft_wrap=True)
     for line in planned:
         took = sum(row["wire_ms"] for row in rows if row["line"] == line)
         out.print(f"Line {line}: about {took:.1f} ms a round, estimated for a network of 1 ms a round trip.")
+
+
+def _asked_beside(device: PolledDevice) -> str:
+    """What is asked of a device beside the requests of its plan; "" where that is nothing."""
+    if device.profile is None:
+        return ""
+    asked = []
+    if ratios := device.profile.ratios.facts:
+        asked.append(f"{' and '.join(ratios)} in each round, one request each")
+    if rereads := sum(any(register.reread for register in polled.registers) for polled in device.blocks):
+        asked.append(f"{rereads} of them again in each round, for totals that are read twice")
+    if device.profile.identity is not None:
+        asked.append("who it is, every 15 minutes")
+    return "; ".join(asked)
 
 
 def check_main(argv: list[str]) -> int:

@@ -132,7 +132,14 @@ def proposal(found: Sequence[FoundDevice]) -> str:
         devices = [device for device in found if device.place == place]
         line = _name("line", place.label)
         blocks.append("\n".join(["[[line]]", f"id = {json.dumps(line)}", *_keys(place.line)]))
-        blocks += ["\n".join(_meter(device, line)) for device in devices]
+        known: dict[tuple[str, str], int] = {}  # a meter that answers to every address is proposed once
+        for device in devices:
+            match = device.proposed
+            first = known.setdefault((match.profile.name, match.serial), device.device_address) if match else None
+            if match and match.serial and first != device.device_address:
+                blocks.append(f"# device {device.device_address} of {line} has the serial number of device {first}")
+            else:
+                blocks.append("\n".join(_meter(device, line)))
     return "\n\n".join(blocks)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from collectors.acquire import acquire
 from collectors.blocks import Block
+from collectors.checking_plans import check_main
 from collectors.device_watch import LOOK_EVERY_US, DeviceWatch
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.polling import ask, missing, polled_devices, readings_of
@@ -373,6 +374,14 @@ async def test_emg_read_tells_who_answers(tmp_path: Path, capsys: pytest.Capture
     assert [device["event"] for device in told["devices"]] == ["device.seen", "device.ratio"]
     power = next(value for value in told["values"] if value["quantity"] == "active_power")
     assert Decimal(str(power["value"])) == 150
+
+
+def test_the_plan_tells_what_is_asked_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert check_main([str(site_file(tmp_path, 502)), "--plan"]) == 0
+    beside = (
+        "m1: beside these, ct_ratio and pt_ratio in each round, one request each; 1 of them again in each round, for"
+    )
+    assert f"{beside} totals that are read twice; who it is, every 15 minutes." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

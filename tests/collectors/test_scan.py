@@ -274,6 +274,14 @@ async def test_what_is_proposed_can_be_pasted_into_a_site_file(tmp_path: Path, c
     ]
 
 
+async def test_a_meter_that_answers_to_every_address_is_proposed_once():
+    async with running(MemoryServer({1: abb(), 2: abb(), 3: abb() | words_at("0001 E241", 0x8900)})) as server:
+        found = list((await scanned(server, [1, 2, 3])).values())
+    text = proposal(found)
+    assert [meter["device_address"] for meter in tomllib.loads(text)["meter"]] == [1, 3]
+    assert f"# device 2 of line-127-0-0-1-{server.port} has the serial number of device 1" in text
+
+
 async def test_hostile_text_of_a_device_stays_text(capsys: pytest.CaptureFixture[str]):
     memory = sunspec(203) | words_at(b'x"\n[[sink]]'.ljust(14, b"\\").hex(), 40052)
     async with running(MemoryServer({1: memory})) as server:
