@@ -121,9 +121,8 @@ def _print(found: Sequence[FoundDevice]) -> None:
     table = Table("place", "device", "profile", "how sure", "serial")
     for device in found:
         match = device.proposed
-        sure = (
-            told(match) if match else f"{len(device.matches)} profiles may fit" if device.matches else "no profile fits"
-        )
+        may_be = ", ".join(one.profile.name for one in device.matches)
+        sure = told(match) if match else f"may be {may_be}" if may_be else "no profile fits"
         cells = (match.profile.name, sure, match.serial) if match else ("—", sure, "")
         table.add_row(device.place.label, str(device.device_address), *cells)
     out.print(table)
