@@ -86,13 +86,18 @@ def as_json(found: Examination) -> dict[str, Any]:
     }
 
 
+def _asked_at(site: Site, meter: Meter) -> int | str | None:
+    """By which address it is asked: a number on Modbus, all digits for the meters that have digits."""
+    return (meter.address or meter.device_address) if site.lines[meter.line].kind.is_polled else None
+
+
 def _line_json(site: Site, line: Line) -> dict[str, Any]:
-    files = line.kind is LineKind.FILES
+    where = f"{line.serial_port} at {line.baud} baud" if line.kind.is_serial else f"{line.host}:{line.port}"
     return {
         "id": line.id,
         "kind": line.kind.value,
-        "where": str(line.folder) if files else f"{line.host}:{line.port}",
-        "period_s": str(line.period_s) if line.kind is LineKind.MODBUS_TCP else None,
+        "where": str(line.folder) if line.kind is LineKind.FILES else where,
+        "period_s": str(line.period_s) if line.kind.is_polled else None,
         "meters": sum(meter.line == line.id for meter in site.meters.values()),
     }
 
@@ -102,7 +107,7 @@ def _meter_json(site: Site, meter: Meter) -> dict[str, Any]:
     return {
         "id": meter.id,
         "line": meter.line,
-        "device_address": meter.device_address if site.lines[meter.line].kind is LineKind.MODBUS_TCP else None,
+        "device_address": _asked_at(site, meter),
         "profile": meter.profile,
         "serial": meter.serial,
         "point": points[0] if points else None,

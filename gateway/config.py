@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 from gateway.profile import Profile
 from gateway.site_checks import contradictions
 from gateway.site_draft import SiteDraft, draft_site
-from gateway.site_form import FilesForm, LineForm, ModbusTcpForm, SiteForm, SiteTable
+from gateway.site_form import FilesForm, LineForm, PolledForm, SiteForm, SiteTable
 from gateway.toml_form import read_toml
 
 
@@ -81,8 +81,8 @@ def _line(form: LineForm, gateway_id: str, folder: Path) -> Line:
     if isinstance(form, FilesForm):
         return Line(id=form.id, kind=LineKind.FILES, folder=folder / form.folder, mapping=folder / form.mapping)
     given = form.model_dump(exclude={"kind"})
-    if isinstance(form, ModbusTcpForm):
-        return Line(kind=LineKind.MODBUS_TCP, **given)
+    if isinstance(form, PolledForm):
+        return Line(kind=LineKind(form.kind), **given)
     given["client_id"] = form.client_id or f"{gateway_id}-{form.id}"
     given["tls_ca"] = str(folder / form.tls_ca) if form.tls_ca else ""
     return Line(kind=LineKind.MQTT, **given)

@@ -15,7 +15,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from gateway.domain.instruments import Register, RegisterKind
+from gateway.domain.instruments import Register
 from gateway.encoding import ONE, Encoding
 from gateway.finishing import (
     COUNTED,
@@ -26,6 +26,7 @@ from gateway.finishing import (
     doubtful,
     exact_finisher,
     finisher,
+    most_of,
     no_value,
     step_of,
 )
@@ -71,7 +72,8 @@ class DecodePlan:
         self._floats: list[tuple[int, float]] = []
         self._scaled: list[tuple[int, int, int]] = []
         self._judged: list[tuple[int, _Pick, Finish]] = []
-        self._limits = [(index, most) for index, most in enumerate(map(_most, values)) if most is not None]
+        mosts = (most_of(value.register, value.ratio) for value in values)
+        self._limits = [(index, most) for index, most in enumerate(mosts) if most is not None]
         for index, value in enumerate(values):
             step = step_of(value.register, value.encoding.scale, value.ratio)
             if _is_plain_float(value, step):
@@ -242,13 +244,3 @@ def _is_plain_count(value: Planned, step: Fraction) -> bool:
     encoding = value.encoding
     plain = encoding.type in _WHOLE - {"u64"} and not encoding.exponent and not encoding.absent
     return plain and value.register.kind in COUNTED and step == 1
-
-
-def _most(value: Planned) -> float | None:
-    """The largest float that the register's limit allows; None without a limit."""
-    register = value.register
-    if register.limit is None or register.kind is not RegisterKind.INSTANTANEOUS:
-        return None
-    limit = register.limit * value.ratio
-    most = float(limit)
-    return most if Decimal(most) <= limit else math.nextafter(most, -math.inf)

@@ -165,13 +165,13 @@ def _scaled_by_the_meter(
         found = finish(*value)
         if isinstance(found, Doubt) or not counted:
             return found
-        reason = _misfit(value, found, scaled, register.modulus, raw_full)
+        reason = misfit(value, found, scaled, register.modulus, raw_full)
         return doubtful(found, reason) if reason else found
 
     return value_of
 
 
-def _misfit(value: _Exact, counts: float, scaled: Fraction, modulus: int | None, raw_full: Fraction | None) -> str:
+def misfit(value: _Exact, counts: float, scaled: Fraction, modulus: int | None, raw_full: Fraction | None) -> str:
     """Why a total, scaled by the meter to `scaled` counts a raw unit, is not what its profile says; "" if it is."""
     if value[0] * scaled.numerator % (value[1] * scaled.denominator):
         return "finer_than_resolution"
@@ -180,6 +180,15 @@ def _misfit(value: _Exact, counts: float, scaled: Fraction, modulus: int | None,
     if counts >= modulus:
         return "past_modulus"
     return "full_before_modulus" if raw_full is not None and raw_full * scaled < modulus else ""
+
+
+def most_of(register: Register, ratio: Decimal) -> float | None:
+    """The largest float that the register's limit allows on the side of `ratio`; None without a limit."""
+    if register.limit is None or register.kind is not RegisterKind.INSTANTANEOUS:
+        return None
+    limit = register.limit * ratio
+    most = float(limit)
+    return most if Decimal(most) <= limit else math.nextafter(most, -math.inf)
 
 
 def exact_finisher(register: Register, step: Fraction) -> Callable[[int, int], Decoded]:

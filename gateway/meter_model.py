@@ -8,6 +8,7 @@ from gateway.device_facts import Identity, Ratios
 from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.instruments import AccuracyClass, Register
 from gateway.encoding import IN_MESSAGE, Encoding
+from gateway.meter_data import DataManner, DataPlace
 
 MODBUS = "modbus"
 MESSAGE = "message"
@@ -21,6 +22,8 @@ class ProfileRegister:
     (0-based, as in the PDU): one for most, several where parts or a scale factor lie apart. Wire "message":
     `field` is the key under which the number stands, in the register's unit; its encoding has no words.
     `reread`: the meter does not renew the words of this total together, so it is read twice.
+    `field` is the key under which the number stands, in the register's unit; its encoding has no words. Wires
+    "dlt645" and "cjt188": `data` says which bytes of which data identifier.
     """
 
     register: Register
@@ -29,6 +32,7 @@ class ProfileRegister:
     encoding: Encoding = IN_MESSAGE
     field: str = ""
     reread: bool = False
+    data: DataPlace | None = None
 
     @property
     def address(self) -> int:
@@ -52,7 +56,8 @@ class Example:
     """What the wire carried and what the meter shows then: the proof of a profile.
 
     `words` are runs of words by their first address (big-endian bytes as on the wire), `message` numbers by
-    key. `shows` holds values by quantity in the register's unit, None for "no value".
+    key, `data` the bytes of data identifiers. `shows` holds values by quantity in the register's unit, None for
+    "no value".
     """
 
     origin: str  # "captured" | "manual" | "worked"
@@ -60,6 +65,7 @@ class Example:
     words: Mapping[int, bytes]
     message: Mapping[str, Decimal]
     shows: Mapping[str, Decimal | None]
+    data: Mapping[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ class Profile:
     model: str
     source: str
     side: str  # "primary" | "secondary" | "none"
-    wire: str  # MODBUS | MESSAGE
+    wire: str  # MODBUS | MESSAGE | DLT645 | CJT188
     accuracy: Mapping[str, AccuracyClass]  # by quantity
     presupposes: tuple[str, ...]  # settings of the meter without which the profile is wrong
     registers: Mapping[str, ProfileRegister]  # by quantity, in the order of the file
@@ -83,6 +89,7 @@ class Profile:
     relative: bool = False  # addresses count from where the site file says that the map begins
     identity: Identity | None = None  # how a device of this model is known
     ratios: Ratios = field(default_factory=Ratios)  # the transformer ratios that are read from the device
+    manner: DataManner = field(default_factory=DataManner)  # how a meter that is asked by data identifier speaks
 
     def forbidden_from(self, base_address: int) -> tuple[range, ...] | None:
         """The words it refuses, in a meter whose map begins at `base_address`."""

@@ -5,10 +5,12 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from gateway.decoding import COUNTED, decode_number, decode_words
-from gateway.domain.instruments import Carriage
+from gateway.decoding import COUNTED, Doubt, decode_number, decode_words
+from gateway.domain.instruments import Carriage, Register
 from gateway.errors import Problem
+from gateway.meter_data import DataPlace, data_decoder
 from gateway.meter_model import Example, ProfileRegister
+from gateway.profile_data import identified_data
 from gateway.profile_form import ExampleForm
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place, TomlLines
@@ -23,12 +25,15 @@ def prove(
     for index, form in enumerate(forms):
         place: Place = ("example", index)
         words, wrong = _words(form, place, lines)
+        data, wrong_data = identified_data(form.data, (*place, "data"), lines)
+        wrong += wrong_data
         problems += wrong
         example = Example(
             origin=form.origin,
             came_from=form.came_from,
             words=words,
             message=form.message,
+            data=data,
             shows={name: None if isinstance(value, str) else value for name, value in form.shows.items()},
         )
         examples.append(example)
@@ -87,8 +92,19 @@ def _decoded(example: Example, found: ProfileRegister) -> int | float | None:
         if found.field not in example.message:
             raise LookupError(f"field {found.field!r}")
         return decode_number(found.register, example.message[found.field])
+    if found.data:
+        return _decoded_data(example, found.data, found.register)
     words = b"".join(_cut(example, piece) for piece in found.pieces)
     return decode_words(found.encoding, found.register, words)
+
+
+def _decoded_data(example: Example, place: DataPlace, register: Register) -> int | float | None:
+    """The same for bytes of a data identifier."""
+    data = example.data.get(place.identifier, b"")
+    if len(data) < place.cut.stop:
+        raise LookupError(f"bytes {place.cut.start} to {place.cut.stop - 1} of identifier {place.identifier:#010x}")
+    found = data_decoder(place.encoding, register)(data[place.cut])
+    return found.value if isinstance(found, Doubt) else found
 
 
 def _cut(example: Example, piece: range) -> bytes:

@@ -47,7 +47,13 @@ class RegisterForm(Form):
 
     unit: Text = Field(description="the unit in which the register is shown, e.g. kWh")
     kind: RegisterKind = Field(description="cumulative, instantaneous or interval; it is never guessed")
-    at: Address | None = Field(default=None, description="address of the first word, from 0")
+    identifier: StrictInt | None = Field(
+        default=None, ge=0, le=0xFFFFFFFF, description="data identifier (DL/T 645, CJ/T 188), e.g. 0x00010000"
+    )
+    at: Address | None = Field(
+        default=None, description="address of the first word, from 0; byte of an identifier's data"
+    )
+    unit_at: StrictInt | None = Field(default=None, ge=0, le=255, description="byte of the data that names the unit")
     table: Literal["holding", "input"] | None = Field(default=None, description="where it is not in the meter's table")
     type: Text | None = Field(default=None, alias="as", description="how the words are to be read, e.g. float32")
     scale: Number | None = Field(default=None, gt=0, description="what one raw unit is worth in the unit")
@@ -130,6 +136,18 @@ class RatioForm(Form):
     pt: FactForm | None = Field(default=None, description="where the ratio of the voltage transformers is read")
 
 
+class Cjt188Form(Form):
+    """What holds for all registers of a CJ/T 188 meter, where makers differ."""
+
+    meter_type: StrictInt = Field(ge=0, le=0xFE, description="the byte T: 0x10 water, 0x20 heat, 0x30 gas")
+    identifier_order: ByteOrder = Field(
+        default="little", description="which byte of an identifier goes first: 0x901F as 1F 90 (little) or 90 1F (big)"
+    )
+    lengths: dict[StrictStr, Annotated[StrictInt, Field(ge=1, le=250)]] = Field(
+        default_factory=dict, description="bytes of data by identifier, where they are more than the registers take"
+    )
+
+
 class ExampleForm(Form):
     """Words or a message in, values out, and where the example comes from."""
 
@@ -138,6 +156,7 @@ class ExampleForm(Form):
     )
     came_from: Text = Field(alias="from", description="meter and time, page of the manual, or the calculation")
     words: dict[StrictStr, Text] = Field(default_factory=dict, description='words by address, e.g. "42F7 0000"')
+    data: dict[StrictStr, Text] = Field(default_factory=dict, description='bytes by identifier, e.g. "26 00 00 00"')
     message: dict[StrictStr, Number] = Field(default_factory=dict, description="numbers by key of the message")
     shows: dict[StrictStr, Number | Literal["absent"]] = Field(
         min_length=1, description='values by quantity, in the register\'s unit, or "absent"'
@@ -161,9 +180,12 @@ class ProfileForm(Form):
         default_factory=list, description="settings of the meter without which the profile is wrong"
     )
     modbus: ModbusForm | None = Field(default=None, description="present for a meter that is read over Modbus")
+    cjt188: Cjt188Form | None = Field(default=None, description="present for a meter that speaks CJ/T 188")
     identity: IdentityForm | None = Field(default=None, description="how a device of this model is known")
     ratio: RatioForm | None = Field(default=None, description="where its transformer ratios are read")
-    wire: Literal["message"] | None = Field(default=None, description="message, for values that come by name")
+    wire: Literal["message", "dlt645"] | None = Field(
+        default=None, description="message, for values that come by name; dlt645, for a meter that speaks DL/T 645-2007"
+    )
     by_hand: StrictBool = Field(
         default=False, description="true: a person reads or determines it, so that a file of its values must say who"
     )

@@ -10,9 +10,10 @@ from gateway.domain.units import UNITS
 from gateway.encoding import IN_MESSAGE
 from gateway.errors import ConfigError, Problem
 from gateway.meter_model import MESSAGE, MODBUS, Profile, ProfileRegister
+from gateway.profile_data import data_overlaps, data_problems, manner_of, place_of, whole_problems, wire_of
 from gateway.profile_examples import prove
 from gateway.profile_facts import facts_problems, identity_of, ratios_of
-from gateway.profile_form import ModbusForm, ProfileForm, RegisterForm
+from gateway.profile_form import ProfileForm, RegisterForm
 from gateway.profile_words import addresses_of, encoding_of, forbidden_of, overlaps, words_problems
 from gateway.toml_form import closest, fill, read_toml, shown
 from gateway.toml_lines import TomlLines
@@ -35,14 +36,14 @@ def read_profile(path: Path, name: str) -> Profile:
     form, problems = fill(ProfileForm, document, at=(), lines=lines)
     if form is None:
         raise ConfigError(problems)
-    problems += [*_whole(form, name, lines), *facts_problems(form, lines)]
+    problems += [*_whole(form, name, lines), *whole_problems(form, lines), *facts_problems(form, lines)]
     registers = {}
     for quantity, register in form.registers.items():
-        wrong = [*_register_problems(quantity, register, form.modbus, lines)]
+        wrong = [*_register_problems(quantity, register, form, lines)]
         problems += wrong
         if not wrong:
-            registers[quantity] = _register(quantity, register, form.modbus)
-    problems += overlaps(registers, lines)
+            registers[quantity] = _register(quantity, register, form)
+    problems += [*overlaps(registers, lines), *data_overlaps(registers, lines)]
     examples, unproven = prove(form.examples, registers, lines)
     problems += unproven if len(registers) == len(form.registers) else []
     if problems:
@@ -54,7 +55,7 @@ def read_profile(path: Path, name: str) -> Profile:
         model=form.model,
         source=form.source,
         side=form.side or "none",
-        wire=MODBUS if form.modbus else MESSAGE,
+        wire=wire_of(form),
         accuracy={quantity: AccuracyClass(sign) for quantity, sign in form.accuracy.items()},
         presupposes=tuple(form.presupposes),
         registers=registers,
@@ -65,6 +66,7 @@ def read_profile(path: Path, name: str) -> Profile:
         relative=form.modbus is not None and form.modbus.relative,
         identity=identity_of(form),
         ratios=ratios_of(form),
+        manner=manner_of(form),
     )
 
 
@@ -73,12 +75,14 @@ def _whole(form: ProfileForm, name: str, lines: TomlLines) -> Iterator[Problem]:
     folder = name.split("/", maxsplit=1)[0]
     if form.carrier != folder:
         yield lines.problem(("carrier",), shown(str(form.carrier)), f"{folder!r}, as the folder is called")
-    if (form.modbus is None) == (form.wire is None):
+    given = [key for key in ("modbus", "cjt188", "wire") if getattr(form, key) is not None]
+    if len(given) != 1:
         yield lines.problem(
             ("modbus",),
-            "neither 'modbus' nor 'wire'" if form.wire is None else "both 'modbus' and 'wire'",
+            " and ".join(map(repr, given)) or "neither 'modbus' nor 'wire' nor 'cjt188'",
             "one of them",
-            'Write modbus = { table = "holding" } for a meter on Modbus, wire = "message" for named numbers.',
+            'Write modbus = { table = "holding" } for a meter on Modbus, wire = "dlt645" or cjt188 = { meter_type = '
+            '0x10 } for one that is asked by data identifier, wire = "message" for named numbers.',
         )
     if form.carrier is EnergyCarrier.ELECTRICITY and form.side is None:
         yield lines.problem(
@@ -107,9 +111,7 @@ def _whole(form: ProfileForm, name: str, lines: TomlLines) -> Iterator[Problem]:
         )
 
 
-def _register_problems(
-    quantity: str, form: RegisterForm, modbus: ModbusForm | None, lines: TomlLines
-) -> Iterator[Problem]:
+def _register_problems(quantity: str, form: RegisterForm, profile: ProfileForm, lines: TomlLines) -> Iterator[Problem]:
     """Mistakes of one register."""
     place = ("registers", quantity)
     known = QUANTITIES.get(quantity)
@@ -132,10 +134,23 @@ def _register_problems(
             )
         if given and key not in must | may:
             yield lines.problem((*place, key), f"{key!r}", f"no such key for a register of kind {form.kind.value}")
-    if modbus is None:
+    yield from _place_problems(quantity, form, profile, lines)
+
+
+def _place_problems(quantity: str, form: RegisterForm, profile: ProfileForm, lines: TomlLines) -> Iterator[Problem]:
+    """Mistakes about where the register is found and how it is encoded."""
+    wire = wire_of(profile)
+    if wire not in {MODBUS, MESSAGE}:
+        yield from data_problems(quantity, form, lines, wire=wire)
+        return
+    for key in ("identifier", "unit_at"):
+        if getattr(form, key) is not None:
+            here = ("registers", quantity, key)
+            yield lines.problem(here, f"{key!r}", "no such key for a meter that is not asked by data identifier")
+    if profile.modbus is None:
         yield from _message_problems(quantity, form, lines)
     else:
-        yield from words_problems(quantity, form, modbus, lines)
+        yield from words_problems(quantity, form, profile.modbus, lines)
 
 
 def _why(kind: RegisterKind, key: str) -> str:
@@ -153,8 +168,9 @@ def _message_problems(quantity: str, form: RegisterForm, lines: TomlLines) -> It
             yield lines.problem(("registers", quantity, name), f"{name!r}", "no such key for a value from a message")
 
 
-def _register(quantity: str, form: RegisterForm, modbus: ModbusForm | None) -> ProfileRegister:
+def _register(quantity: str, form: RegisterForm, profile: ProfileForm) -> ProfileRegister:
     """The register that a faultless form describes."""
+    modbus = profile.modbus
     encoding = IN_MESSAGE if modbus is None else encoding_of(form, modbus)
     momentary = form.kind is RegisterKind.INSTANTANEOUS
     register = Register(
@@ -169,6 +185,8 @@ def _register(quantity: str, form: RegisterForm, modbus: ModbusForm | None) -> P
         record=form.record or (RecordClass.TELEMETRY if momentary else RecordClass.EVIDENCE),
         carriage=encoding.carriage,
     )
+    if modbus is None and wire_of(profile) != MESSAGE:
+        return ProfileRegister(register=register, data=place_of(form))
     if modbus is None:
         return ProfileRegister(register=register, field=form.field or quantity)
     table = form.table or modbus.table

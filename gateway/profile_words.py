@@ -163,6 +163,8 @@ def overlaps(registers: Mapping[str, ProfileRegister], lines: TomlLines) -> Iter
 
 def _claims(found: ProfileRegister) -> list[tuple[str, int | str]]:
     """Its words, or its field. A scale factor may serve several registers: it is claimed by none."""
+    if found.data is not None:
+        return []
     if found.field:
         return [("", found.field)]
     values = found.pieces[:-1] if found.encoding.exponent else found.pieces

@@ -8,15 +8,24 @@ from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
-from gateway.profile import MODBUS, Profile, load_profile, own_profiles, profile_names
+from gateway.meter_data import CJT188, DLT645
+from gateway.meter_line_checks import meter_line_contradictions
+from gateway.profile import MESSAGE, MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
-from gateway.site_form import AccountForm, FilesForm, MeterForm, ModbusTcpForm, PointForm
+from gateway.site_form import AccountForm, FilesForm, MeterForm, ModbusTcpForm, PointForm, PolledForm
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place
 
 _LEVELS = tuple(MeteringLevel)
 _STOCKS = ("stock", "stock_volume")
+_WIRES = {  # by what the values of a meter come, by kind of its line
+    "modbus-tcp": MODBUS,
+    "dlt645-tcp": DLT645,
+    "dlt645-serial": DLT645,
+    "cjt188-tcp": CJT188,
+    "cjt188-serial": CJT188,
+}
 
 
 def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
@@ -31,6 +40,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from formula_contradictions(draft)
     yield from _sinks(draft)
     yield from sink_contradictions(draft)
+    yield from meter_line_contradictions(draft)
 
 
 def _unknown(draft: SiteDraft, table: str, name: str, place: Place) -> Iterator[Problem]:
@@ -48,7 +58,7 @@ def _installation(draft: SiteDraft) -> Iterator[Problem]:
 
 def _ways(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     for place, line in draft.ways.items():
-        if isinstance(line, ModbusTcpForm):
+        if isinstance(line, PolledForm):
             if line.phase_s >= line.period_s:
                 yield draft.lines.problem(
                     (*place, "phase_s"), shown(line.phase_s), f"less than the period of {line.period_s} s"
@@ -57,9 +67,9 @@ def _ways(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
                 yield draft.lines.problem(
                     (*place, "timeout_s"), shown(line.timeout_s), f"at most the period of {line.period_s} s"
                 )
-            if line.pipeline > 1 and line.transaction_ids == "ignored":
-                expected = "1, for answers without transaction ids of ours cannot be told apart"
-                yield draft.lines.problem((*place, "pipeline"), shown(line.pipeline), expected)
+        if isinstance(line, ModbusTcpForm) and line.pipeline > 1 and line.transaction_ids == "ignored":
+            expected = "1, for answers without transaction ids of ours cannot be told apart"
+            yield draft.lines.problem((*place, "pipeline"), shown(line.pipeline), expected)
         if isinstance(line, FilesForm) and not (site_file.parent / line.mapping).is_file():
             yield draft.lines.problem((*place, "mapping"), shown(line.mapping), "a file that exists beside this one")
 
@@ -87,7 +97,7 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
     for place, meter in draft.meters.items():
         yield from _unknown(draft, "line", meter.line, (*place, "line"))
         line, profile = draft.way(meter.line), draft.profiles.get(meter.profile)
-        if line is not None and profile is not None and (line.kind == "modbus-tcp") != (profile.wire == MODBUS):
+        if line is not None and profile is not None and _WIRES.get(line.kind, MESSAGE) != profile.wire:
             yield draft.lines.problem(
                 (*place, "line"),
                 f"{shown(meter.line)}, a line of kind {line.kind}",

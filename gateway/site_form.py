@@ -58,13 +58,10 @@ class EnterpriseForm(Form):
     name_en: Text = Field(description="English name")
 
 
-class ModbusTcpForm(Form):
-    """A line that polls meters over Modbus TCP."""
+class PolledForm(Form):
+    """What all lines have in common whose meters are asked on a grid."""
 
     id: Id = Field(description="short name of the line")
-    kind: Literal["modbus-tcp"]
-    host: Text = Field(description="host name or address of the meter or its converter")
-    port: Port = Field(default=502, description="TCP port, 1 to 65535")
     period_s: Number = Field(
         default=60, ge=0.05, le=86400, validate_default=True, description="polling period in seconds"
     )
@@ -72,10 +69,43 @@ class ModbusTcpForm(Form):
     timeout_s: Number = Field(
         default=1, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
     )
+
+
+class ModbusTcpForm(PolledForm):
+    """A line that polls meters over Modbus TCP."""
+
+    kind: Literal["modbus-tcp"]
+    host: Text = Field(description="host name or address of the meter or its converter")
+    port: Port = Field(default=502, description="TCP port, 1 to 65535")
     max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that its devices answer")
     pipeline: StrictInt = Field(default=1, ge=1, le=16, description="questions that may be on their way at a time")
     transaction_ids: Literal["echoed", "ignored"] = Field(
         default="echoed", description="ignored: for a converter that answers with transaction ids of its own"
+    )
+
+
+class MeterTcpForm(PolledForm):
+    """A line that polls such meters through a transparent serial server."""
+
+    kind: Literal["dlt645-tcp", "cjt188-tcp"]
+    host: Text = Field(description="host name or address of the serial server")
+    port: Port = Field(description="TCP port, 1 to 65535")
+    timeout_s: Number = Field(
+        default=2, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
+    )
+
+
+class MeterSerialForm(PolledForm):
+    """A line that polls such meters through a serial port of this machine."""
+
+    kind: Literal["dlt645-serial", "cjt188-serial"]
+    serial_port: Text = Field(description='device file of the port, e.g. "/dev/ttyUSB0"')
+    baud: Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = Field(
+        default=2400, description="bits per second"
+    )
+    parity: Literal["even", "odd", "none"] = Field(default="even", description="the parity bit")
+    timeout_s: Number = Field(
+        default=2, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
     )
 
 
@@ -102,8 +132,16 @@ class FilesForm(Form):
     mapping: Text = Field(description="the mapping file that reads what lands there, relative to this file")
 
 
-LineForm = ModbusTcpForm | MqttForm | FilesForm
-LINE_FORMS: Mapping[str, type[LineForm]] = {"modbus-tcp": ModbusTcpForm, "mqtt": MqttForm, "files": FilesForm}
+LineForm = ModbusTcpForm | MeterTcpForm | MeterSerialForm | MqttForm | FilesForm
+LINE_FORMS: Mapping[str, type[LineForm]] = {
+    "modbus-tcp": ModbusTcpForm,
+    "dlt645-tcp": MeterTcpForm,
+    "dlt645-serial": MeterSerialForm,
+    "cjt188-tcp": MeterTcpForm,
+    "cjt188-serial": MeterSerialForm,
+    "mqtt": MqttForm,
+    "files": FilesForm,
+}
 
 
 class MeterForm(Form):
@@ -114,6 +152,9 @@ class MeterForm(Form):
     profile: StrictStr = Field(description="its profile, <carrier>/<maker>_<model>")
     serial: StrictStr = Field(default="", description="serial number")
     device_address: StrictInt = Field(default=1, ge=0, le=255, description="device address on a Modbus line, 0 to 255")
+    address: StrictStr = Field(
+        default="", description="all digits of the address, in quotes: 12 for DL/T 645, 14 for CJ/T 188"
+    )
     ct_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the current transformers")
     pt_ratio: Number = Field(default=1, gt=0, validate_default=True, description="ratio of the voltage transformers")
     base_address: StrictInt = Field(

@@ -58,7 +58,7 @@ def _age(site: Site, point: MeteringPoint, instant: int | None, now: int) -> Poi
     age_s = None if instant is None else max(0.0, (now - instant) / MICROSECONDS)
     if line is None or line.kind is LineKind.FILES:
         return PointAge(point, name, instant, age_s, None)
-    limit_s = float(line.period_s) * LATE_PERIODS if line.kind is LineKind.MODBUS_TCP else LATE_PUSHED_S
+    limit_s = float(line.period_s) * LATE_PERIODS if line.kind.is_polled else LATE_PUSHED_S
     return PointAge(point, name, instant, age_s, age_s is None or age_s > limit_s)
 
 

@@ -20,16 +20,26 @@ def _phases(name: str, dimension: str, name_zh: str, name_en: str) -> tuple[Quan
     )
 
 
+def _tariffs(name: str, name_zh: str, name_en: str) -> tuple[Quantity, ...]:
+    return tuple(
+        Quantity(f"{name}_t{tariff}", "energy", f"费率{tariff}{name_zh}", f"{name_en}, tariff {tariff}")
+        for tariff in (1, 2, 3, 4)
+    )
+
+
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
         Quantity("active_energy_import", "energy", "正向有功电能", "active energy, import"),
         Quantity("active_energy_export", "energy", "反向有功电能", "active energy, export"),
+        *_tariffs("active_energy_import", "正向有功电能", "active energy, import"),
+        *_tariffs("active_energy_export", "反向有功电能", "active energy, export"),
         Quantity("reactive_energy_import", "reactive_energy", "正向无功电能", "reactive energy, import"),
         Quantity("reactive_energy_export", "reactive_energy", "反向无功电能", "reactive energy, export"),
         Quantity("active_power", "power", "有功功率", "active power"),
         Quantity("reactive_power", "reactive_power", "无功功率", "reactive power"),
         Quantity("apparent_power", "apparent_power", "视在功率", "apparent power"),
+        Quantity("active_demand", "power", "有功需量", "active demand"),
         Quantity("power_factor", "ratio", "功率因数", "power factor"),
         Quantity("frequency", "frequency", "频率", "frequency"),
         *_phases("voltage", "voltage", "电压", "voltage"),
@@ -53,6 +63,8 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("belt_load", "linear_density", "皮带负荷", "belt load"),
         Quantity("belt_speed", "speed", "皮带速度", "belt speed"),
         Quantity("running", "ratio", "运行状态", "running"),  # 1 = running, 0 = standing still
+        Quantity("valve_state", "ratio", "阀门状态", "valve state"),  # 0 = open, 1 = closed, 3 = abnormal
+        Quantity("battery_low", "ratio", "电池欠压", "battery low"),  # 1 = low, 0 = in order
         Quantity("stock", "mass", "库存", "stock"),
         Quantity("stock_volume", "volume", "库存体积", "stock, by volume"),
     )

@@ -17,8 +17,22 @@ class LineKind(StrEnum):
     """The ways by which readings arrive."""
 
     MODBUS_TCP = "modbus-tcp"
+    DLT645_TCP = "dlt645-tcp"
+    DLT645_SERIAL = "dlt645-serial"
+    CJT188_TCP = "cjt188-tcp"
+    CJT188_SERIAL = "cjt188-serial"
     MQTT = "mqtt"
     FILES = "files"
+
+    @property
+    def is_polled(self) -> bool:
+        """True for a line whose meters are asked on a grid."""
+        return self not in {LineKind.MQTT, LineKind.FILES}
+
+    @property
+    def is_serial(self) -> bool:
+        """True for a line behind a serial port of this machine."""
+        return self.value.endswith("-serial")
 
 
 class MeteringLevel(StrEnum):
@@ -60,11 +74,14 @@ class Line:
 
     id: str
     kind: LineKind
-    period_s: Decimal = Decimal(60)  # modbus-tcp: the polling grid
+    period_s: Decimal = Decimal(60)  # lines that are polled: the grid
     phase_s: Decimal = Decimal(0)
     timeout_s: Decimal = Decimal(1)
     host: str = ""
     port: int = 0
+    serial_port: str = ""  # serial lines: the device file, e.g. "/dev/ttyUSB0"
+    baud: int = 2400
+    parity: str = "even"  # "even", "odd" or "none"; always 8 data bits and 1 stop bit
     max_words: int = 125  # modbus-tcp: longest block a device of this line answers
     pipeline: int = 1  # modbus-tcp: questions that may be on their way at a time
     transaction_ids: str = "echoed"  # modbus-tcp: or "ignored", where the converter does not echo them
@@ -86,10 +103,16 @@ class Meter:
     profile: str  # "<carrier>/<maker>_<model>"
     serial: str = ""
     device_address: int = 1
+    address: str = ""  # DL/T 645, CJ/T 188: all digits of the meter's address, with its leading zeros
     ct_ratio: Decimal = Decimal(1)
     pt_ratio: Decimal = Decimal(1)
     base_address: int = 0  # where its register map begins, for a profile that counts from there
     max_words: int = 125  # longest block that it answers, where that is less than its profile says
+
+    @property
+    def shown_address(self) -> str:
+        """The address by which it is asked, as a person writes it."""
+        return self.address or str(self.device_address)
 
     def ratio(self, dimension: str) -> Decimal:
         """The factor from the secondary to the primary side for a quantity of this dimension."""

@@ -14,7 +14,7 @@ from gateway.domain.carriers import EnergyCarrier
 from gateway.domain.destinations import SinkSettings
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.quantities import QUANTITIES
-from gateway.domain.sites import LineKind, Series, Site
+from gateway.domain.sites import Series, Site
 
 LATE_PERIODS = 3  # a polled value that missed so many of its slots is shown as unavailable
 _UNITS = {
@@ -104,7 +104,7 @@ def _state_class(kind: RegisterKind, device_class: str | None) -> str | None:
 
 def _expires_s(site: Site, series: Series) -> int | None:
     line = site.lines[site.meters[series.meter].line]
-    return int(line.period_s * LATE_PERIODS) + 1 if line.kind is LineKind.MODBUS_TCP else None
+    return int(line.period_s * LATE_PERIODS) + 1 if line.kind.is_polled else None
 
 
 def _plain(name: str) -> str:

@@ -104,7 +104,7 @@ EXPECTED = [
     (3, "site.timezone", "Did you mean 'Asia/Shanghai'?"),
     (5, "site.gateway_id", "1 to 64 letters, digits"),
     (7, "enterprise[1].name_en", "found nothing; expected English name. Add the key 'name_en'."),
-    (13, "line[1].kind", "expected one of modbus-tcp, mqtt, files. Did you mean 'modbus-tcp'?"),
+    (13, "line[1].kind", "cjt188-serial, mqtt, files. Did you mean 'modbus-tcp'?"),
     (20, "line[2].port", "found 70000; expected less than or equal to 65535"),
     (27, "line[3].phase_s", "found 10; expected less than the period of 10 s"),
     (31, "meter[1].line", "found \"hal-3\"; expected the id of a [[line]]. Did you mean 'hall-3'?"),

@@ -8,7 +8,7 @@ from collectors.polling import polled_devices
 from gateway.config import load_site
 from gateway.decoding import decode_words
 from gateway.profile import SHIPPED, load_profile
-from gateway.profile_form import IdentityForm, ModbusForm, RatioForm, RegisterForm
+from gateway.profile_form import Cjt188Form, IdentityForm, ModbusForm, RatioForm, RegisterForm
 from tests.sound_site import SOUND
 
 README = (SHIPPED / "README.md").read_text("utf-8")
@@ -52,13 +52,13 @@ def test_a_meter_is_added_with_ten_lines_and_read(tmp_path: Path) -> None:
 
 def test_every_key_of_the_form_is_explained() -> None:
     told = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", README, re.MULTILINE))))
-    for form in (RegisterForm, ModbusForm, IdentityForm, RatioForm):
+    for form in (RegisterForm, ModbusForm, Cjt188Form, IdentityForm, RatioForm):
         assert {field.alias or name for name, field in form.model_fields.items()} <= told
 
 
 def test_every_reason_of_the_code_is_explained() -> None:
     gateway = SHIPPED.parent
-    code = "".join((gateway / name).read_text("utf-8") for name in ("finishing.py", "decoding.py"))
+    code = "".join((gateway / name).read_text("utf-8") for name in ("finishing.py", "decoding.py", "meter_data.py"))
     reasons = set(re.findall(r'(?:no_value\(|doubtful\(\w+, |return |if .* else )"([a-z_]+)"', code))
     assert reasons >= {"absent", "infinite", "over_limit", "full_before_modulus", "scale_out_of_range"}
     told = set(re.findall(r"`(\w+)`", README))
