@@ -8,22 +8,23 @@ from rich.table import Table
 
 from collectors.acquire_setup import read_setup
 from collectors.examining import examine_whole
-from collectors.polling import PolledDevice, polled_devices
+from collectors.lines import devices_of
+from collectors.polled_blocks import PolledBlock
+from collectors.polling import PolledDevice
 from collectors.site_changes import changes, kept_until_restart
-from collectors.wire_time import TCP_WIRE
+from collectors.wire_time import TCP_WIRE, meter_wire_ns
 from gateway.check import as_json, show
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.readings import split_series
-from gateway.domain.sites import LineKind, Site
+from gateway.domain.sites import Line, LineKind, Site
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 def plans(site: Site) -> dict[str, list[PolledDevice]]:
     """The requests of every polled line, by line."""
-    polled = [line for line in site.lines.values() if line.kind is LineKind.MODBUS_TCP]
-    return {line.id: polled_devices(site, line) for line in polled}
+    return {line.id: devices_of(site, line) for line in site.lines.values() if line.kind.is_polled}
 
 
 @app.command()
@@ -41,29 +42,33 @@ def check_command(
     planned = plans(found.site) if plan and found.ok and found.site is not None else {}
     differs = _differences(load_site(diff), found.site) if diff is not None and found.ok and found.site else {}
     if json:
-        print_json(as_json(found) | ({"plan": _plan_json(planned)} if plan else {}) | differs)
+        rows = _plan_json(found.site, planned) if found.site is not None else []
+        print_json(as_json(found) | ({"plan": rows} if plan else {}) | differs)
     else:
         show(found)
-        if planned:
-            _show_plan(planned)
+        if planned and found.site is not None:
+            _show_plan(found.site, planned)
         if differs:
             _show_differences(differs)
     if not found.ok:
         raise typer.Exit(1)
 
 
-def _plan_json(planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
-    """One row per request; `bridged` words belong to no value, `wire_ms` [ms] is what it occupies the line."""
+def _plan_json(site: Site, planned: dict[str, list[PolledDevice]]) -> list[dict[str, Any]]:
+    """One row per request; `bridged` words belong to no value, `wire_ms` [ms] is what it occupies the line.
+
+    Meters that are asked by data identifier have it as `address` and count no words.
+    """
     return [
         {
             "line": line,
             "meter": device.meter,
-            "device_address": device.device_address,
+            "device_address": site.meters[device.meter].asked_at,
             "table": polled.block.table,
             "address": polled.block.address,
-            "words": polled.block.words,
+            "words": polled.block.words or None,
             "bridged": polled.bridged,
-            "wire_ms": round(TCP_WIRE.of(polled.block.words) / 1e6, 2),
+            "wire_ms": _wire_ms(site.lines[line], polled),
             "quantities": [split_series(register.series)[2] for register in polled.registers],
         }
         for line, devices in planned.items()
@@ -87,14 +92,23 @@ def _show_differences(told: dict[str, Any]) -> None:
     console().print(f"{len(diff['lines'])} lines would be touched; {len(sentences)} changes.", markup=False)
 
 
-def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
+def _wire_ms(line: Line, polled: PolledBlock) -> float | None:
+    """What a request occupies its line [ms]; None behind a serial server, whose baud rate is not known here."""
+    if line.kind is LineKind.MODBUS_TCP:
+        return round(TCP_WIRE.of(polled.block.words) / 1e6, 2)
+    if not line.kind.is_serial:
+        return None
+    return round(meter_wire_ns(line.baud, max(cut.stop for cuts in polled.cuts for cut in cuts)) / 1e6, 2)
+
+
+def _show_plan(site: Site, planned: dict[str, list[PolledDevice]]) -> None:
+    rows = _plan_json(site, planned)
     table = Table("line", "meter", "device", "table", title="requests of one round", title_justify="left")
     table.add_column("address", justify="right")
     table.add_column("words", justify="right")
     table.add_column("bridged", justify="right")
     table.add_column("wire [ms]", justify="right")
     table.add_column("brings")
-    rows = _plan_json(planned)
     for row in rows:
         brings = ", ".join(row["quantities"])
         table.add_row(
@@ -102,10 +116,10 @@ def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
             row["meter"],
             str(row["device_address"]),
             row["table"],
-            str(row["address"]),
-            str(row["words"]),
+            str(row["address"]) if row["words"] else f"{row['address']:#06x}",
+            str(row["words"] or ""),
             str(row["bridged"]),
-            f"{row['wire_ms']:.2f}",
+            "" if row["wire_ms"] is None else f"{row['wire_ms']:.2f}",
             brings,
         )
     out = console()
@@ -117,8 +131,13 @@ def _show_plan(planned: dict[str, list[PolledDevice]]) -> None:
             if beside := _asked_beside(device):
                 out.print(f"{device.meter}: beside these, {beside}.", markup=False, highlight=False, soft_wrap=True)
     for line in planned:
-        took = sum(row["wire_ms"] for row in rows if row["line"] == line)
-        out.print(f"Line {line}: about {took:.1f} ms a round, estimated for a network of 1 ms a round trip.")
+        times = [row["wire_ms"] for row in rows if row["line"] == line]
+        if None in times:
+            out.print(f"Line {line}: the time of a round follows from the baud rate of its serial server.")
+            continue
+        on_serial = f"{site.lines[line].baud} baud and meters that answer after 50 ms"
+        what = on_serial if site.lines[line].kind.is_serial else "a network of 1 ms a round trip"
+        out.print(f"Line {line}: about {sum(times):.1f} ms a round, estimated for {what}.")
 
 
 def _asked_beside(device: PolledDevice) -> str:

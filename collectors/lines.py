@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from collectors.device_watch import DeviceWatch, Tell, keep_to_oneself
 from collectors.files import DropFolderCollector
+from collectors.meter_line import MeterLine
+from collectors.meter_points import metered_devices
+from collectors.modbus_tcp import ModbusTcpLine
 from collectors.mqtt import MqttCollector, Rejected
-from collectors.polling import ModbusTcpCollector, PolledDevice, line_grid, polled_devices
+from collectors.polling import ModbusTcpCollector, PolledDevice, RegisterLine, line_grid, polled_devices
 from gateway.clocks import Clock
 from gateway.contracts import Collector
 from gateway.domain.sites import Line, LineKind, Site
@@ -38,6 +41,13 @@ def _modbus_tcp(opening: Opening) -> Collector:
     return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after, look=look)
 
 
+def _meters(opening: Opening) -> Collector:
+    site, line = opening.site, opening.line
+    devices = metered_devices(site, line, opening.profiles)
+    wire = MeterLine.to(site, line, opening.profiles)
+    return ModbusTcpCollector(line, devices, opening.clock, after=opening.after, wire=lambda _: wire)
+
+
 def _mqtt(opening: Opening) -> Collector:
     password = os.environ.get(f"EMG_MQTT_{opening.line.id.upper().replace('-', '_')}_PASSWORD", "")
     return MqttCollector(
@@ -56,17 +66,31 @@ def _files(opening: Opening) -> Collector:
 
 LINES: dict[LineKind, Callable[[Opening], Collector]] = {
     LineKind.MODBUS_TCP: _modbus_tcp,
+    LineKind.DLT645_TCP: _meters,
+    LineKind.DLT645_SERIAL: _meters,
+    LineKind.CJT188_TCP: _meters,
+    LineKind.CJT188_SERIAL: _meters,
     LineKind.MQTT: _mqtt,
     LineKind.FILES: _files,
 }
 
 
+def wire_to(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> RegisterLine:
+    """The way to the devices of a polled line. Raises ProfileError."""
+    return ModbusTcpLine.to(line) if line.kind is LineKind.MODBUS_TCP else MeterLine.to(site, line, profiles)
+
+
+def devices_of(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
+    """What is asked of each device of a polled line. Raises ConfigError, and ProfileError from profiles read here."""
+    return (polled_devices if line.kind is LineKind.MODBUS_TCP else metered_devices)(site, line, profiles)
+
+
 def polled_schedules(site: Site, profiles: Mapping[str, Profile] | None = None) -> dict[str, Schedule]:
-    """What is read at which slots, for every polled line. Raises ConfigError and ProfileError as `polled_devices`."""
+    """What is read at which slots, for every polled line. Raises ConfigError and ProfileError as `devices_of`."""
     return {
-        line.id: Schedule(line_grid(line), _series(polled_devices(site, line, profiles)))
+        line.id: Schedule(line_grid(line), _series(devices_of(site, line, profiles)))
         for line in site.lines.values()
-        if line.kind is LineKind.MODBUS_TCP
+        if line.kind.is_polled
     }
 
 

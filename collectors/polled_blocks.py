@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from collectors.blocks import Block, Span
-from gateway.decoding import DecodePlan, Planned
+from gateway.decoding import DecodePlan, Doubt, Planned
 from gateway.domain.instruments import Register
 from gateway.domain.readings import Quality, Reading
 from gateway.encoding import Encoding
@@ -28,12 +28,20 @@ class PolledRegister(NamedTuple):
     reread: bool = False  # the meter does not renew its words together
 
 
+class Plan(Protocol):
+    """How an answer becomes values."""
+
+    def decode(self, words: bytes) -> tuple[list[int | float | None], dict[int, Doubt]]:
+        """(the values in the order of the series, which of them are missing or doubtful, and why)."""
+        ...
+
+
 class PolledBlock(NamedTuple):
     """One request and the series it serves (several, where points share a meter), its decoding prepared."""
 
     block: Block
     registers: tuple[PolledRegister, ...]
-    plan: DecodePlan
+    plan: Plan
     series: tuple[str, ...]  # of each register
     cuts: tuple[tuple[slice, ...], ...]  # of each register, where its pieces stand in the answer
 

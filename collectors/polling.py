@@ -259,7 +259,7 @@ def line_grid(line: Line) -> Grid:
 
 
 class ModbusTcpCollector:
-    """One Modbus TCP line: its devices in turn over one connection (a Collector)."""
+    """One polled line: its devices in turn over one connection, Modbus TCP or what `wire` makes (a Collector)."""
 
     def __init__(
         self,
@@ -269,6 +269,7 @@ class ModbusTcpCollector:
         *,
         after: int | None = None,
         look: SecondLook | None = None,
+        wire: Callable[[Line], RegisterLine] = ModbusTcpLine.to,
     ) -> None:
         self.line = line.id
         self._line = line
@@ -276,10 +277,11 @@ class ModbusTcpCollector:
         self._clock = clock
         self._after = after
         self._look = look
+        self._wire = wire
 
     async def readings(self) -> AsyncGenerator[list[Reading], None]:
         """One list per device and slot, for as long as it is iterated; then the connection is closed."""
-        wire = ModbusTcpLine.to(self._line)
+        wire = self._wire(self._line)
         polled = poll(wire, self._line, self._devices, self._clock, after=self._after, look=self._look)
         try:
             async with aclosing(polled) as lists:

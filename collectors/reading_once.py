@@ -10,15 +10,14 @@ import typer
 from rich.table import Table
 
 from collectors.device_watch import RATIO, DeviceWatch, Tell, keep_to_oneself
-from collectors.modbus_tcp import ModbusTcpLine
-from collectors.polled_blocks import serve
-from collectors.polling import Answer, PolledDevice, ask, missing, polled_devices, readings_of
+from collectors.lines import devices_of, wire_to
+from collectors.polling import Answer, PolledDevice, RegisterLine, ask, missing, readings_of
 from gateway.clocks import Clock, SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.periods import iso
 from gateway.domain.readings import Quality, Reading, split_series
-from gateway.domain.sites import Line, LineKind, MeteringPoint, Series, Site
+from gateway.domain.sites import Line, MeteringPoint, Series, Site
 from gateway.errors import ConfigError, LineError, Problem
 
 _EXACT = Context(prec=100, traps=[Inexact])  # counts of an int64 times any resolution fit without rounding
@@ -32,7 +31,7 @@ class LiveValue(NamedTuple):
     reading: Reading
     shown: Decimal | float | None
     meter: str
-    device_address: int
+    address: int | str
     took_us: int
     trouble: str
 
@@ -45,21 +44,21 @@ def shown_value(series: Series, value: float | None) -> Decimal | float | None:
 
 
 async def read_site(site: Site, point: str, clock: Clock, tell: Tell = keep_to_oneself) -> list[LiveValue]:
-    """Every Modbus register of the site (of one point, when named), read once; lines side by side.
+    """Every register of the site that can be asked for (of one point, when named), read once; lines side by side.
 
     `tell` takes what the devices say of themselves, as events of the journal.
     """
-    lines = [line for line in site.lines.values() if line.kind is LineKind.MODBUS_TCP]
+    lines = [line for line in site.lines.values() if line.kind.is_polled]
     read = await asyncio.gather(*(_read_line(site, line, point, clock, tell) for line in lines))
     values = {value.series.key: value for of_line in read for value in of_line}
     return [values[key] for key in site.series if key in values]
 
 
 async def _read_line(site: Site, line: Line, point: str, clock: Clock, tell: Tell) -> list[LiveValue]:
-    wire, watch = ModbusTcpLine.to(line), DeviceWatch(line, clock, tell)
+    wire, watch = wire_to(site, line), DeviceWatch(line, clock, tell)
     values: list[LiveValue] = []
     try:
-        for device in polled_devices(site, line):
+        for device in devices_of(site, line):
             asked = _only(device, site, point)
             answers: dict[str, Answer] = {}
             readings: list[Reading] = []
@@ -68,23 +67,27 @@ async def _read_line(site: Site, line: Line, point: str, clock: Clock, tell: Tel
                 answers |= dict.fromkeys(answer.polled.series, answer)
             if readings:
                 readings = await watch.after(asked, readings, wire, clock.now())
-            values += [_live(site, device, answers[reading.series], reading) for reading in readings]
+            values += [
+                _live(site, device, answers[reading.series], reading)
+                for reading in readings
+                if not point or site.series[reading.series].point == point
+            ]
     finally:
         wire.close()
     return values
 
 
 def _only(device: PolledDevice, site: Site, point: str) -> PolledDevice:
-    """The device with the registers of one point; all of them when none is named."""
-    blocks = []
-    for polled in device.blocks:
-        kept = tuple(r for r in polled.registers if not point or site.series[r.series].point == point)
-        if kept:
-            blocks.append(serve(polled.block, kept))
+    """The device with the requests that bring something of one point; all of them when none is named."""
+    blocks = (
+        polled
+        for polled in device.blocks
+        if not point or any(site.series[series].point == point for series in polled.series)
+    )
     return device._replace(blocks=tuple(blocks))
 
 
-async def _ask_all(wire: ModbusTcpLine, line: Line, device: PolledDevice, clock: Clock) -> list[Answer]:
+async def _ask_all(wire: RegisterLine, line: Line, device: PolledDevice, clock: Clock) -> list[Answer]:
     """The answers of one device; after the first silence the rest is not asked, it would only take longer."""
     answers: list[Answer] = []
     silence: LineError | None = None
@@ -101,7 +104,7 @@ def _live(site: Site, device: PolledDevice, answer: Answer, reading: Reading) ->
     series = site.series[reading.series]
     trouble = str(answer.trouble) if answer.trouble else ""
     shown = shown_value(series, reading.value)
-    return LiveValue(series, reading, shown, device.meter, device.device_address, answer.took_us, trouble)
+    return LiveValue(series, reading, shown, device.meter, site.meters[device.meter].asked_at, answer.took_us, trouble)
 
 
 def pushed_points(site: Site, point: str) -> list[tuple[MeteringPoint, str]]:
@@ -114,7 +117,7 @@ def pushed_points(site: Site, point: str) -> list[tuple[MeteringPoint, str]]:
         line = site.lines[meter.line] if meter else None
         if line is None:
             told.append((candidate, "has no meter: people and files bring its readings; it cannot be asked"))
-        elif line.kind is not LineKind.MODBUS_TCP:
+        elif not line.kind.is_polled:
             told.append((candidate, f"is pushed over {line.kind.value} line {line.id}; it cannot be asked"))
     return told
 
@@ -125,7 +128,7 @@ def read_command(
     point: Annotated[str, typer.Argument(metavar="[POINT]", help="one metering point; all when left out")] = "",
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Ask every Modbus meter of SITE once; exit 1 when a value is missing or doubtful."""
+    """Ask every meter of SITE that can be asked once; exit 1 when a value is missing or doubtful."""
     site = load_site(site_file)
     if point and point not in site.points:
         known = ", ".join(site.points) or "none"
@@ -180,7 +183,7 @@ def _as_json(value: LiveValue) -> dict[str, object]:
         "reason": reading.reason,
         "trouble": value.trouble,
         "meter": value.meter,
-        "device_address": value.device_address,
+        "device_address": value.address,
         "milliseconds": value.took_us / 1000,
     }
 
@@ -196,7 +199,7 @@ def _print(site: Site, values: list[LiveValue], pushed: list[tuple[MeteringPoint
         _, point, quantity = split_series(series.key)
         quality = (reading.quality.name or "").lower() + (f" ({reading.reason})" if reading.reason else "")
         shown = format(value.shown, "f") if isinstance(value.shown, Decimal) else _short(value.shown)
-        device = f"{value.meter} @ {value.device_address}"
+        device = f"{value.meter} @ {value.address}"
         words = reading.words.hex(" ", 2).upper()
         table.add_row(
             point, quantity, words, shown, series.register.unit, quality, device, f"{value.took_us / 1000:.1f}"

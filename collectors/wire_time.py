@@ -11,6 +11,8 @@ _FIXED_GAP_ABOVE_BAUD = 19_200
 _FIXED_GAP_NS = 1_750_000
 # Request: address, function, first address, quantity, CRC; answer, without its words: address, function, count, CRC
 _CHARACTERS = 8 + 5
+# Question and answer of DL/T 645: four FE, frame, identifier; as many in CJ/T 188: one start less, one number more
+_METER_CHARACTERS = 2 * (4 + 12 + 4)
 
 
 class WireTime(NamedTuple):
@@ -33,3 +35,11 @@ def serial_wire(baud: int, *, turnaround_s: float = 0.01, character_bits: int = 
     character = character_bits * _SECOND // baud
     gap = _FIXED_GAP_NS if baud > _FIXED_GAP_ABOVE_BAUD else _GAP_CHARACTERS_HALVES * character // 2
     return WireTime(_CHARACTERS * character + 2 * gap + int(turnaround_s * _SECOND), 2 * character)
+
+
+def meter_wire_ns(baud: int, data_bytes: int, *, answers_after_s: float = 0.05) -> int:
+    """The time [ns] in which a DL/T 645 or CJ/T 188 meter gives `data_bytes` of data at `baud` bits/s.
+
+    `answers_after_s` [s]: what the meter takes before it answers, which DL/T 645 allows to be 0.02 to 0.5 s.
+    """
+    return (_METER_CHARACTERS + data_bytes) * _CHARACTER_BITS * _SECOND // baud + int(answers_after_s * _SECOND)

@@ -86,11 +86,6 @@ def as_json(found: Examination) -> dict[str, Any]:
     }
 
 
-def _asked_at(site: Site, meter: Meter) -> int | str | None:
-    """By which address it is asked: a number on Modbus, all digits for the meters that have digits."""
-    return (meter.address or meter.device_address) if site.lines[meter.line].kind.is_polled else None
-
-
 def _line_json(site: Site, line: Line) -> dict[str, Any]:
     where = f"{line.serial_port} at {line.baud} baud" if line.kind.is_serial else f"{line.host}:{line.port}"
     return {
@@ -107,7 +102,7 @@ def _meter_json(site: Site, meter: Meter) -> dict[str, Any]:
     return {
         "id": meter.id,
         "line": meter.line,
-        "device_address": _asked_at(site, meter),
+        "device_address": meter.asked_at if site.lines[meter.line].kind.is_polled else None,
         "profile": meter.profile,
         "serial": meter.serial,
         "point": points[0] if points else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gateway.domain.instruments import Register
 from gateway.domain.units import UNITS, factor
@@ -82,7 +82,7 @@ class DataManner:
     """
 
     meter_type: int = 0
-    identifier_order: str = "little"
+    identifier_order: Literal["little", "big"] = "little"
     lengths: Mapping[int, int] = field(default_factory=dict)
 
 

@@ -110,9 +110,9 @@ class Meter:
     max_words: int = 125  # longest block that it answers, where that is less than its profile says
 
     @property
-    def shown_address(self) -> str:
-        """The address by which it is asked, as a person writes it."""
-        return self.address or str(self.device_address)
+    def asked_at(self) -> int | str:
+        """The address by which it is asked: a number on Modbus, all digits where the meter has digits."""
+        return self.address or self.device_address
 
     def ratio(self, dimension: str) -> Decimal:
         """The factor from the secondary to the primary side for a quantity of this dimension."""
