@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from collectors.blocks import Block
+from collectors.dlt645 import Dlt645Question
 from collectors.meter_line import MeterLine
 from collectors.meter_points import address_of
 from gateway.config import load_site
@@ -118,6 +119,16 @@ async def test_an_answer_that_comes_late_is_not_booked_to_the_next_question(tmp_
                     await wire.read(address, block(identifier), SHORT_S)
             else:
                 assert await wire.read(address, block(identifier), PATIENT_S) == bytes.fromhex(data)
+
+
+async def test_what_came_before_the_question_is_not_taken_for_its_answer(tmp_path: Path) -> None:
+    """A late answer to the very same question fits it in everything: it is only known by when it came."""
+    bus = MeterBus([electricity(kwh_counts=200)])
+    async with line_to(tmp_path, bus, "dlt645-tcp") as (wire, address):
+        await wire.connect(PATIENT_S)
+        (late,) = MeterBus([electricity(kwh_counts=100)]).hear(Dlt645Question(address, ENERGY).frame())
+        wire._stream.data_received(late)
+        assert await wire.read(address, block(ENERGY), PATIENT_S) == digits_of(200, 4)
 
 
 async def test_a_late_answer_of_cjt188_is_known_by_its_number(tmp_path: Path) -> None:
