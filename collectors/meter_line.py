@@ -23,6 +23,7 @@ from gateway.profile import Profile
 
 # From the end of an answer to the next question: a meter on a two-wire bus needs it to let go of the line.
 _REST_S = 0.02
+_MOST_FOLLOWING = 8  # frames behind the first; the energies of all 63 tariffs that there can be take one
 _MOST_SILENCES = 2  # in a row, until the line is opened anew
 
 
@@ -76,14 +77,15 @@ class MeterLine:
         return Cjt188Question(address, identifier, self._number, spoken.manner)
 
     async def _data(self, question: Question, timeout_s: float) -> bytes:
-        """The data of all frames that answer."""
+        """The data of all frames that answer. A meter that always has more must not keep the line for itself."""
         data = b""
-        while True:
+        for _ in range(1 + _MOST_FOLLOWING):
             part = await self._ask(question, timeout_s)
             data += part.data
             if not part.more:
                 return data
             question = question.following()
+        raise LineGarbled(f"more than {_MOST_FOLLOWING} frames follow")
 
     async def _ask(self, question: Question, timeout_s: float) -> Part:
         stream = await self._connected(timeout_s)

@@ -165,6 +165,14 @@ async def test_data_of_several_frames_is_put_together_in_their_order(tmp_path: P
             await wire.read(address, block(0x0001FF00), SHORT_S)
 
 
+async def test_a_meter_that_always_has_more_does_not_keep_the_line(tmp_path: Path) -> None:
+    bus = MeterBus([BusMeter(E_METER, {0x0001FF00: bytes(24)}.get, most=1)])
+    async with line_to(tmp_path, bus, "dlt645-tcp", "electricity/dlt645_2007_blocks") as (wire, address):
+        with pytest.raises(LineGarbled, match="more than 8 frames follow"):
+            await wire.read(address, block(0x0001FF00), PATIENT_S)
+    assert len(bus.asked) == 9
+
+
 @pytest.mark.parametrize(
     ("profile", "identifier", "data"),
     [
