@@ -12,7 +12,7 @@ from collectors.lines import devices_of
 from collectors.polled_blocks import PolledBlock
 from collectors.polling import PolledDevice
 from collectors.site_changes import changes, kept_until_restart
-from collectors.wire_time import TCP_WIRE, meter_wire_ns
+from collectors.wire_time import line_wire, meter_wire_ns
 from gateway.check import as_json, show
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
@@ -94,8 +94,8 @@ def _show_differences(told: dict[str, Any]) -> None:
 
 def _wire_ms(line: Line, polled: PolledBlock) -> float | None:
     """What a request occupies its line [ms]; None behind a serial server, whose baud rate is not known here."""
-    if line.kind is LineKind.MODBUS_TCP:
-        return round(TCP_WIRE.of(polled.block.words) / 1e6, 2)
+    if line.kind.is_modbus:
+        return round(line_wire(line).of(polled.block.words) / 1e6, 2)
     if not line.kind.is_serial:
         return None
     return round(meter_wire_ns(line.baud, max(cut.stop for cuts in polled.cuts for cut in cuts)) / 1e6, 2)
@@ -135,8 +135,8 @@ def _show_plan(site: Site, planned: dict[str, list[PolledDevice]]) -> None:
         if None in times:
             out.print(f"Line {line}: the time of a round follows from the baud rate of its serial server.")
             continue
-        on_serial = f"{site.lines[line].baud} baud and meters that answer after 50 ms"
-        what = on_serial if site.lines[line].kind.is_serial else "a network of 1 ms a round trip"
+        on_serial = f"{site.lines[line].baud} baud and meters that answer soon"
+        what = "a network of 1 ms a round trip" if site.lines[line].kind is LineKind.MODBUS_TCP else on_serial
         out.print(f"Line {line}: about {sum(times):.1f} ms a round, estimated for {what}.")
 
 

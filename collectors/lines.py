@@ -8,9 +8,11 @@ from collectors.device_watch import DeviceWatch, Tell, keep_to_oneself
 from collectors.files import DropFolderCollector
 from collectors.meter_line import MeterLine
 from collectors.meter_points import metered_devices
+from collectors.modbus_line import ModbusLine
+from collectors.modbus_rtu import ModbusRtuLine
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.mqtt import MqttCollector, Rejected
-from collectors.polling import ModbusTcpCollector, PolledDevice, RegisterLine, line_grid, polled_devices
+from collectors.polling import PolledDevice, PollingCollector, RegisterLine, line_grid, polled_devices
 from gateway.clocks import Clock
 from gateway.contracts import Collector
 from gateway.domain.sites import Line, LineKind, Site
@@ -35,17 +37,17 @@ class Opening(NamedTuple):
     tell: Tell = keep_to_oneself
 
 
-def _modbus_tcp(opening: Opening) -> Collector:
+def _modbus(opening: Opening) -> Collector:
     devices = polled_devices(opening.site, opening.line, opening.profiles)
     look = DeviceWatch(opening.line, opening.clock, opening.tell).after
-    return ModbusTcpCollector(opening.line, devices, opening.clock, after=opening.after, look=look)
+    return PollingCollector(opening.line, devices, opening.clock, after=opening.after, look=look, wire=modbus_wire)
 
 
 def _meters(opening: Opening) -> Collector:
     site, line = opening.site, opening.line
     devices = metered_devices(site, line, opening.profiles)
     wire = MeterLine.to(site, line, opening.profiles)
-    return ModbusTcpCollector(line, devices, opening.clock, after=opening.after, wire=lambda _: wire)
+    return PollingCollector(line, devices, opening.clock, after=opening.after, wire=lambda _: wire)
 
 
 def _mqtt(opening: Opening) -> Collector:
@@ -65,7 +67,9 @@ def _files(opening: Opening) -> Collector:
 
 
 LINES: dict[LineKind, Callable[[Opening], Collector]] = {
-    LineKind.MODBUS_TCP: _modbus_tcp,
+    LineKind.MODBUS_TCP: _modbus,
+    LineKind.MODBUS_RTU_SERIAL: _modbus,
+    LineKind.MODBUS_RTU_TCP: _modbus,
     LineKind.DLT645_TCP: _meters,
     LineKind.DLT645_SERIAL: _meters,
     LineKind.CJT188_TCP: _meters,
@@ -75,14 +79,19 @@ LINES: dict[LineKind, Callable[[Opening], Collector]] = {
 }
 
 
+def modbus_wire(line: Line) -> ModbusLine:
+    """The way to the devices of a Modbus line."""
+    return ModbusTcpLine.to(line) if line.kind is LineKind.MODBUS_TCP else ModbusRtuLine.to(line)
+
+
 def wire_to(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> RegisterLine:
     """The way to the devices of a polled line. Raises ProfileError."""
-    return ModbusTcpLine.to(line) if line.kind is LineKind.MODBUS_TCP else MeterLine.to(site, line, profiles)
+    return modbus_wire(line) if line.kind.is_modbus else MeterLine.to(site, line, profiles)
 
 
 def devices_of(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
     """What is asked of each device of a polled line. Raises ConfigError, and ProfileError from profiles read here."""
-    return (polled_devices if line.kind is LineKind.MODBUS_TCP else metered_devices)(site, line, profiles)
+    return (polled_devices if line.kind.is_modbus else metered_devices)(site, line, profiles)
 
 
 def polled_schedules(site: Site, profiles: Mapping[str, Profile] | None = None) -> dict[str, Schedule]:

@@ -108,6 +108,17 @@ class RtuReader:
         """The beginning of an answer that is not whole yet."""
         return self._part
 
+    def ended(self) -> list[tuple[int, bytes]]:
+        """The answer that silence has ended, where its own words say that more should come and its CRC does not.
+
+        Of an identification in parts the example of the specification itself announces all objects in each part.
+        """
+        body, check = self._part[:-2], self._part[-2:]
+        if len(body) < 2 or check != crc16(body).to_bytes(2, "little"):
+            return []
+        self._part = b""
+        return [(body[0], body[1:])]
+
     def take(self, data: bytes) -> list[tuple[int, bytes]]:
         """The answers that are whole now, as (device address, PDU).
 

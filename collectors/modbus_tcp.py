@@ -5,16 +5,15 @@ import time
 from collections import deque
 from typing import Self
 
-from collectors.blocks import Block
 from collectors.modbus_connection import Connection, Manners
-from collectors.modbus_pdu import Identification, Question, data_of, identification_of, identifying, reading
+from collectors.modbus_line import ModbusLine
+from collectors.modbus_pdu import Question
 from gateway.domain.sites import Line
-from gateway.errors import LineError, LineGarbled, LineRefused, LineSilent
+from gateway.errors import LineSilent
 
 # Transaction ids run through all 65536 in strides, so that no converter that counts by itself, answers with a
 # number of its own or is one question out of step ever hits the number of the question that waits.
 _BEFORE_FIRST, _STRIDE = 0x4D00, 0x6A35
-_MOST_PARTS = 16  # of one device identification
 
 
 class _Turns:
@@ -52,7 +51,7 @@ class _Turns:
         self._free += 1
 
 
-class ModbusTcpLine:
+class ModbusTcpLine(ModbusLine):
     """One TCP connection to a meter or to a gateway with several device addresses behind it.
 
     At most `pipeline` questions are on their way at a time; others wait their turn, and the time allowed is
@@ -88,38 +87,6 @@ class ModbusTcpLine:
     async def connect(self, timeout_s: float) -> None:
         """Open the connection unless it is open and clean. Raises LineSilent after `timeout_s` [s]."""
         await self._connected(timeout_s)
-
-    async def read(self, device_address: int, block: Block, timeout_s: float) -> bytes:
-        """The words of `block` as they came over the wire (big-endian); for "coil" and "discrete" its bits.
-
-        Raises LineSilent after `timeout_s` [s] in all, LineGarbled (never decoded, whatever it says) and
-        LineRefused with its code.
-        """
-        question = reading(block.table, block.address, block.words)
-        try:
-            return data_of(await self._answer(device_address, question, timeout_s))
-        except LineError as error:
-            where = f"device {device_address}, {block.table} {block.address}..{block.address + block.words - 1}"
-            raise _at(where, error) from None
-
-    async def identify(self, device_address: int, timeout_s: float) -> dict[int, bytes]:
-        """Who a device says it is: the objects of its basic identification by number (0 vendor, 1 product, 2 revision).
-
-        Raises LineSilent, LineGarbled and LineRefused (most meters do not know the question), `timeout_s` [s] a part.
-        """
-        where = f"device {device_address}, identification"
-        objects: dict[int, bytes] = {}
-        part = Identification({}, 0)
-        try:
-            for _ in range(_MOST_PARTS):
-                if part.next_object is None:
-                    return objects
-                answer = await self._answer(device_address, identifying(part.next_object), timeout_s)
-                part = identification_of(answer)
-                objects |= part.objects
-            raise LineGarbled(f"more than {_MOST_PARTS} parts")
-        except LineError as error:
-            raise _at(where, error) from None
 
     async def _answer(self, device_address: int, question: Question, timeout_s: float) -> bytes:
         """The PDU that answers the question."""
@@ -172,10 +139,3 @@ class ModbusTcpLine:
         if self._connection is not None:
             self._connection.close(LineSilent("the line was closed"))
             self._connection = None
-
-
-def _at(where: str, error: LineError) -> LineError:
-    """The same trouble, told with the place where it was met."""
-    if isinstance(error, LineRefused):
-        return LineRefused(f"{where}: {error}", code=error.code)
-    return type(error)(f"{where}: {error}")

@@ -15,6 +15,7 @@ from collectors.blocks import Block, Span, plan_blocks
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.polled_blocks import PolledBlock, PolledRegister, readings_in, serve
 from collectors.schedule import RESTED, Backoff, slots
+from collectors.wire_time import line_wire
 from gateway.clock_watch import STEPPED_BACK, WAITED_FOR_US
 from gateway.clocks import Clock
 from gateway.domain.readings import MICROSECONDS, Quality, Reading
@@ -65,7 +66,7 @@ def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDev
     max_words = min(line.max_words, profile.max_words, meter.max_words)
     forbidden = profile.forbidden_from(meter.base_address)
     try:
-        plan = plan_blocks(spans, max_words=max_words, forbidden=forbidden)
+        plan = plan_blocks(spans, max_words=max_words, wire=line_wire(line), forbidden=forbidden)
     except ValueError as error:
         key, expected = f"line {line.id}: max_words", f"enough for every value of meter {meter.id} ({error})"
         raise ConfigError(
@@ -258,7 +259,7 @@ def line_grid(line: Line) -> Grid:
     return Grid(int(line.period_s * MICROSECONDS), int(line.phase_s * MICROSECONDS))
 
 
-class ModbusTcpCollector:
+class PollingCollector:
     """One polled line: its devices in turn over one connection, Modbus TCP or what `wire` makes (a Collector)."""
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from gateway.domain.sites import Line, LineKind
+
 _SECOND = 1_000_000_000
 # Source: MODBUS over Serial Line V1.02 - §2.5.1.1: a character is 11 bits; frames are 3.5 characters apart,
 # above 19200 baud a fixed 1.75 ms
@@ -35,6 +37,25 @@ def serial_wire(baud: int, *, turnaround_s: float = 0.01, character_bits: int = 
     character = character_bits * _SECOND // baud
     gap = _FIXED_GAP_NS if baud > _FIXED_GAP_ABOVE_BAUD else _GAP_CHARACTERS_HALVES * character // 2
     return WireTime(_CHARACTERS * character + 2 * gap + int(turnaround_s * _SECOND), 2 * character)
+
+
+def line_wire(line: Line) -> WireTime:
+    """The wire time of a Modbus line's requests."""
+    if line.kind in {LineKind.MODBUS_RTU_SERIAL, LineKind.MODBUS_RTU_TCP}:
+        return serial_wire(line.baud, character_bits=character_bits(line))
+    return TCP_WIRE
+
+
+def character_bits(line: Line) -> int:
+    """A start bit, 8 data bits, parity where there is one, and the stop bits."""
+    return 9 + (line.parity != "none") + line.stop_bits
+
+
+def quiet_s(line: Line) -> float:
+    """The silence between the frames of Modbus RTU [s]: 3.5 characters, 1.75 ms above 19,200 baud."""
+    if line.baud > _FIXED_GAP_ABOVE_BAUD:
+        return _FIXED_GAP_NS / _SECOND
+    return _GAP_CHARACTERS_HALVES * character_bits(line) / line.baud / 2
 
 
 def meter_wire_ns(baud: int, data_bytes: int, *, answers_after_s: float = 0.05) -> int:

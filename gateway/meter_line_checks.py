@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.errors import Problem
 from gateway.site_draft import SiteDraft
-from gateway.site_form import MeterForm, MeterSerialForm, MeterTcpForm
+from gateway.site_form import MeterForm, MeterSerialForm, MeterTcpForm, ModbusRtuSerialForm, ModbusRtuTcpForm
 from gateway.toml_form import shown
 from gateway.toml_lines import Place
 
@@ -31,9 +31,9 @@ def _shared_buses(draft: SiteDraft) -> Iterator[Problem]:
     """Two lines on one port: each would hear the other's answers."""
     owners: dict[str, Place] = {}
     for place, line in draft.ways.items():
-        if isinstance(line, MeterSerialForm):
+        if isinstance(line, MeterSerialForm | ModbusRtuSerialForm):
             key, bus = "serial_port", str(Path(line.serial_port).resolve())
-        elif isinstance(line, MeterTcpForm):
+        elif isinstance(line, MeterTcpForm | ModbusRtuTcpForm):
             key, bus = "port", f"{line.host.lower()}:{line.port}"
         else:
             continue

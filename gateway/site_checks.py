@@ -21,6 +21,8 @@ _LEVELS = tuple(MeteringLevel)
 _STOCKS = ("stock", "stock_volume")
 _WIRES = {  # by what the values of a meter come, by kind of its line
     "modbus-tcp": MODBUS,
+    "modbus-rtu-tcp": MODBUS,
+    "modbus-rtu-serial": MODBUS,
     "dlt645-tcp": DLT645,
     "dlt645-serial": DLT645,
     "cjt188-tcp": CJT188,
@@ -109,7 +111,7 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
             yield from _unstated_ratios(draft, place, meter, profile)
         if profile is not None:
             yield from _base_address(draft, place, meter, profile)
-        if line is not None and line.kind == "modbus-tcp":
+        if line is not None and _WIRES.get(line.kind) == MODBUS:
             other = addresses.setdefault((meter.line, meter.device_address), place)
             if other != place:
                 yield draft.lines.problem(

@@ -4,7 +4,7 @@ import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
 
 from gateway.destination_form import (
@@ -84,6 +84,38 @@ class ModbusTcpForm(PolledForm):
     )
 
 
+Baud = Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+Parity = Literal["even", "odd", "none"]
+
+
+class ModbusRtuForm(PolledForm):
+    """What all lines of Modbus RTU have in common."""
+
+    max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that its devices answer")
+    baud: Baud = Field(default=9600, description="bits per second on the serial line")
+    parity: Parity = Field(default="even", description="the parity bit on the serial line")
+    stop_bits: Literal[1, 2] = Field(default=1, description="stop bits on the serial line")
+    gap_s: Number = Field(
+        default=0, ge=0, le=10, validate_default=True, description="silence before each question; 0: 3.5 characters"
+    )
+    echo: StrictBool = Field(default=False, description="true: the adapter hears what it sends itself")
+
+
+class ModbusRtuTcpForm(ModbusRtuForm):
+    """A line that polls Modbus RTU meters through a transparent serial server."""
+
+    kind: Literal["modbus-rtu-tcp"]
+    host: Text = Field(description="host name or address of the serial server")
+    port: Port = Field(description="TCP port, 1 to 65535")
+
+
+class ModbusRtuSerialForm(ModbusRtuForm):
+    """A line that polls Modbus RTU meters through a serial port of this machine."""
+
+    kind: Literal["modbus-rtu-serial"]
+    serial_port: Text = Field(description='device file of the port, e.g. "/dev/ttyUSB0"')
+
+
 class MeterTcpForm(PolledForm):
     """A line that polls such meters through a transparent serial server."""
 
@@ -100,10 +132,8 @@ class MeterSerialForm(PolledForm):
 
     kind: Literal["dlt645-serial", "cjt188-serial"]
     serial_port: Text = Field(description='device file of the port, e.g. "/dev/ttyUSB0"')
-    baud: Literal[300, 600, 1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200] = Field(
-        default=2400, description="bits per second"
-    )
-    parity: Literal["even", "odd", "none"] = Field(default="even", description="the parity bit")
+    baud: Baud = Field(default=2400, description="bits per second")
+    parity: Parity = Field(default="even", description="the parity bit")
     timeout_s: Number = Field(
         default=2, gt=0, le=60, validate_default=True, description="seconds that an answer may take"
     )
@@ -132,9 +162,13 @@ class FilesForm(Form):
     mapping: Text = Field(description="the mapping file that reads what lands there, relative to this file")
 
 
-LineForm = ModbusTcpForm | MeterTcpForm | MeterSerialForm | MqttForm | FilesForm
+LineForm = (
+    ModbusTcpForm | ModbusRtuTcpForm | ModbusRtuSerialForm | MeterTcpForm | MeterSerialForm | MqttForm | FilesForm
+)
 LINE_FORMS: Mapping[str, type[LineForm]] = {
     "modbus-tcp": ModbusTcpForm,
+    "modbus-rtu-tcp": ModbusRtuTcpForm,
+    "modbus-rtu-serial": ModbusRtuSerialForm,
     "dlt645-tcp": MeterTcpForm,
     "dlt645-serial": MeterSerialForm,
     "cjt188-tcp": MeterTcpForm,

@@ -10,7 +10,7 @@ import pytest
 
 from analytics.rollups import rollup
 from analytics.settle import settle_once
-from collectors.polling import ModbusTcpCollector, polled_devices
+from collectors.polling import PollingCollector, polled_devices
 from gateway.clocks import ReplayClock
 from gateway.config import load_site
 from gateway.domain.periods import midnight, period
@@ -77,7 +77,7 @@ async def replay(site: Site, amounts: list[int], server: ModbusServer, clock: Re
     end = start + len(amounts) * 900 * MICROSECONDS
     journal = Journal.open(site.data_dir / "journal", gateway_id="replay", clock=clock)
     waiting: list[Reading] = []
-    async with aclosing(ModbusTcpCollector(line, polled_devices(site, line), clock).readings()) as readings:
+    async with aclosing(PollingCollector(line, polled_devices(site, line), clock).readings()) as readings:
         async for batch in readings:
             waiting += [reading for reading in batch if reading.series.endswith("active_energy_import")]
             done = batch[0].instant >= end

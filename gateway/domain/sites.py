@@ -17,6 +17,8 @@ class LineKind(StrEnum):
     """The ways by which readings arrive."""
 
     MODBUS_TCP = "modbus-tcp"
+    MODBUS_RTU_SERIAL = "modbus-rtu-serial"
+    MODBUS_RTU_TCP = "modbus-rtu-tcp"
     DLT645_TCP = "dlt645-tcp"
     DLT645_SERIAL = "dlt645-serial"
     CJT188_TCP = "cjt188-tcp"
@@ -28,6 +30,11 @@ class LineKind(StrEnum):
     def is_polled(self) -> bool:
         """True for a line whose meters are asked on a grid."""
         return self not in {LineKind.MQTT, LineKind.FILES}
+
+    @property
+    def is_modbus(self) -> bool:
+        """True for a line whose meters are asked for registers."""
+        return self.value.startswith("modbus-")
 
     @property
     def is_serial(self) -> bool:
@@ -81,7 +88,10 @@ class Line:
     port: int = 0
     serial_port: str = ""  # serial lines: the device file, e.g. "/dev/ttyUSB0"
     baud: int = 2400
-    parity: str = "even"  # "even", "odd" or "none"; always 8 data bits and 1 stop bit
+    parity: str = "even"  # "even", "odd" or "none"; always 8 data bits
+    stop_bits: int = 1
+    gap_s: Decimal = Decimal(0)  # modbus-rtu: silence before each question; 0: 3.5 characters
+    echo: bool = False  # modbus-rtu: the adapter hears what it sends itself
     max_words: int = 125  # modbus-tcp: longest block a device of this line answers
     pipeline: int = 1  # modbus-tcp: questions that may be on their way at a time
     transaction_ids: str = "echoed"  # modbus-tcp: or "ignored", where the converter does not echo them

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collectors.polling import ModbusTcpCollector, polled_devices
+from collectors.polling import PollingCollector, polled_devices
 from gateway.clocks import ReplayClock, SystemClock
 from gateway.domain.readings import Quality, Reading, series_key
 from gateway.domain.sites import Meter, Series, Site
@@ -51,7 +51,7 @@ def serve(server_program: Path) -> Iterator[Callable[..., int]]:
 
 async def first_list(site: Site, clock) -> dict[str, Reading]:
     line = site.lines["bus"]
-    async with aclosing(ModbusTcpCollector(line, polled_devices(site, line), clock).readings()) as lists:
+    async with aclosing(PollingCollector(line, polled_devices(site, line), clock).readings()) as lists:
         return {reading.series.split("/")[2]: reading for reading in await anext(lists)}
 
 

@@ -15,7 +15,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from collectors.blocks import Block
-from collectors.polling import ModbusTcpCollector, poll, polled_devices
+from collectors.polling import PollingCollector, poll, polled_devices
 from gateway.clocks import ReplayClock, SystemClock
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Site
@@ -60,7 +60,7 @@ async def served(*devices: SimDevice) -> AsyncIterator[int]:
 
 async def first_lists(site: Site, clock, count: int) -> list[list[Reading]]:
     line = site.lines["bus"]
-    collector = ModbusTcpCollector(line, polled_devices(site, line), clock)
+    collector = PollingCollector(line, polled_devices(site, line), clock)
     lists = []
     async with aclosing(collector.readings()) as readings:
         async for some in readings:
@@ -319,7 +319,7 @@ async def test_a_cancelled_collector_hangs_up_and_another_reads_on(tmp_path: Pat
 
         async def consume() -> None:
             line = site.lines["bus"]
-            collector = ModbusTcpCollector(line, polled_devices(site, line), SystemClock())
+            collector = PollingCollector(line, polled_devices(site, line), SystemClock())
             async with aclosing(collector.readings()) as readings:
                 async for _ in readings:
                     got_one.set()
