@@ -135,8 +135,9 @@ def _show_plan(site: Site, planned: dict[str, list[PolledDevice]]) -> None:
         if None in times:
             out.print(f"Line {line}: the time of a round follows from the baud rate of its serial server.")
             continue
-        on_serial = f"{site.lines[line].baud} baud and meters that answer soon"
-        what = "a network of 1 ms a round trip" if site.lines[line].kind is LineKind.MODBUS_TCP else on_serial
+        kind, baud = site.lines[line].kind, site.lines[line].baud
+        on_serial = f"{baud} baud and meters that answer after {10 if kind.is_modbus else 50} ms"
+        what = "a network of 1 ms a round trip" if kind is LineKind.MODBUS_TCP else on_serial
         out.print(f"Line {line}: about {sum(times):.1f} ms a round, estimated for {what}.")
 
 

@@ -13,21 +13,14 @@ from gateway.meter_line_checks import meter_line_contradictions
 from gateway.profile import MESSAGE, MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
-from gateway.site_form import AccountForm, FilesForm, MeterForm, ModbusTcpForm, PointForm, PolledForm
+from gateway.site_form import AccountForm, FilesForm, LineForm, MeterForm, ModbusTcpForm, PointForm, PolledForm
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place
 
 _LEVELS = tuple(MeteringLevel)
 _STOCKS = ("stock", "stock_volume")
-_WIRES = {  # by what the values of a meter come, by kind of its line
-    "modbus-tcp": MODBUS,
-    "modbus-rtu-tcp": MODBUS,
-    "modbus-rtu-serial": MODBUS,
-    "dlt645-tcp": DLT645,
-    "dlt645-serial": DLT645,
-    "cjt188-tcp": CJT188,
-    "cjt188-serial": CJT188,
-}
+# by what the values of a meter come, by the first word of its line's kind
+_WIRES = {"modbus": MODBUS, "dlt645": DLT645, "cjt188": CJT188}
 
 
 def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
@@ -99,7 +92,7 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
     for place, meter in draft.meters.items():
         yield from _unknown(draft, "line", meter.line, (*place, "line"))
         line, profile = draft.way(meter.line), draft.profiles.get(meter.profile)
-        if line is not None and profile is not None and _WIRES.get(line.kind, MESSAGE) != profile.wire:
+        if line is not None and profile is not None and _wire(line) != profile.wire:
             yield draft.lines.problem(
                 (*place, "line"),
                 f"{shown(meter.line)}, a line of kind {line.kind}",
@@ -111,7 +104,7 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
             yield from _unstated_ratios(draft, place, meter, profile)
         if profile is not None:
             yield from _base_address(draft, place, meter, profile)
-        if line is not None and _WIRES.get(line.kind) == MODBUS:
+        if line is not None and _wire(line) == MODBUS:
             other = addresses.setdefault((meter.line, meter.device_address), place)
             if other != place:
                 yield draft.lines.problem(
@@ -119,6 +112,10 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
                     f"{meter.device_address}, which meter {draft.meters[other].id!r} has on the same line",
                     f"an address of its own on line {meter.line!r}",
                 )
+
+
+def _wire(line: LineForm) -> str:
+    return _WIRES.get(line.kind.partition("-")[0], MESSAGE)
 
 
 def _ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iterator[Problem]:
