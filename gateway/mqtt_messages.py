@@ -3,11 +3,19 @@
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.errors import ConfigError, Problem
+
+
+class Status(NamedTuple):
+    """What a session says of itself, retained: `online` when it is subscribed, `offline` at its end and as its will."""
+
+    topic: str
+    online: bytes
+    offline: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +24,8 @@ class Subscription:
 
     `receive_maximum` is how many messages may be unacknowledged at once (MQTT 5 tells the broker; with 3.1.1
     the broker has its own limit). Of a payload longer than `longest_payload` [bytes] only that much is kept.
+    `share` names a group whose members divide the messages among them. `standing`: the broker keeps what comes while
+    we are away. `status` makes what the session says of itself, at a moment [us, UTC].
     """
 
     host: str
@@ -24,28 +34,44 @@ class Subscription:
     topics: Sequence[str]
     version: str = "5"  # "5" or "3.1.1"
     username: str = ""
+    share: str = ""
     tls_ca: str = ""  # file of the CA that signed the broker's certificate; "" = no TLS
+    tls_cert: str = ""  # files of our own certificate and its key, where the broker asks for one
+    tls_key: str = ""
+    standing: bool = True
+    status: Callable[[int], Status] | None = None
     keepalive_s: int = 60
     session_expiry_s: int = 30 * 86400  # MQTT 5: how long the broker keeps our session
     receive_maximum: int = 500
     longest_payload: int = 65536
 
+    @property
+    def filters(self) -> list[str]:
+        """The topic filters as the broker is asked for them. Source: MQTT Version 5.0 - §4.8.2."""
+        return [f"$share/{self.share}/{topic}" if self.share else topic for topic in self.topics]
+
     def tls_context(self) -> ssl.SSLContext | None:
-        """As `tls_context` of this module, with the CA of this subscription."""
-        return tls_context(self.tls_ca)
+        """As `tls_context` of this module, with the files of this subscription."""
+        return tls_context(self.tls_ca, self.tls_cert, self.tls_key)
 
 
-def tls_context(ca_file: str) -> ssl.SSLContext | None:
-    """Trusts this CA alone, checks the host's name, TLS 1.2 or newer; None = no TLS. Raises ConfigError."""
+def tls_context(ca_file: str, cert_file: str = "", key_file: str = "") -> ssl.SSLContext | None:
+    """Trusts this CA alone, checks the host's name, TLS 1.2 or newer; None = no TLS.
+
+    With a certificate of our own and its key, PEM and not encrypted. Raises ConfigError, naming the file.
+    """
     if not ca_file:
         return None
+    key, expected = "tls_ca", "a file with a CA certificate in PEM form"
     try:
         context = ssl.create_default_context(cafile=ca_file)
+        if cert_file:
+            key, expected = "tls_cert", "a certificate in PEM form, and its own key, not encrypted, under tls_key"
+            # a password would be asked for on the terminal, where a service has none
+            context.load_cert_chain(cert_file, key_file, password="")
     except OSError as error:
-        expected = "a file with a CA certificate in PEM form"
-        raise ConfigError(
-            [Problem(file=ca_file, line=None, key="tls_ca", found=str(error), expected=expected)]
-        ) from error
+        file = ca_file if key == "tls_ca" else cert_file
+        raise ConfigError([Problem(file=file, line=None, key=key, found=str(error), expected=expected)]) from error
     context.sslsocket_class = _ClosedWhenRefused
     return context
 

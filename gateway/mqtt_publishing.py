@@ -18,8 +18,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.domain.destinations import BrokerAddress
 from gateway.errors import SinkBusy, SinkDenied, StoreError
+from gateway.mqtt_connection import OPEN_WITHIN_S, PROTOCOLS
 from gateway.mqtt_messages import tls_context
-from gateway.mqtt_session import OPEN_WITHIN_S, PROTOCOLS
 from gateway.socket_watch import buffered
 
 KEEPALIVE_S = 60

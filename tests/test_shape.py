@@ -62,7 +62,7 @@ def test_each_wire_library_is_named_in_one_file_per_side() -> None:
     assert naming("pymodbus") <= {"collectors/modbus_tcp.py", "simulators/modbus_server.py"}
     assert naming("serial") == {"collectors/serial_stream.py"}
     assert naming("paho") == {
-        "gateway/mqtt_session.py",
+        "gateway/mqtt_connection.py",
         "gateway/mqtt_publishing.py",
         "simulators/mqtt_publisher.py",
     }
