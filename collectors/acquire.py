@@ -159,7 +159,9 @@ class Acquisition:
         self.watch.begin(newest=before.newest, known=before.known, boot=boot_id())
         now = self.watch.now()
         account = begin_account(self.setup.schedules, before, since=None if self.watch.broken else now)
-        recording = Recording(self.site, journal, account, watch=self.watch, clock=self.clock, why=why)
+        recording = Recording(
+            self.site, journal, account, watch=self.watch, clock=self.clock, why=why, counts=before.counts
+        )
         await recording.tell_clock()
         await recording.close_account(SlotAccount(before.standings), now)
         await recording.begin(STARTED, self.setup.schedules, {**self.identity, **self.setup.rules}, now=now)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gateway
 from collectors.software_state import ALTERED, software_state
-from gateway.domain.sites import LineKind, Site
+from gateway.domain.sites import EMG, SPARKPLUG_B, Line, LineKind, Site
 from gateway.journal.opening import boot_id
 from gateway.profile import SHIPPED, own_profiles
 
@@ -36,7 +36,7 @@ def identity(site: Site) -> dict[str, object]:
 
 def rules(site: Site) -> dict[str, object]:
     """What a site says is read, by the digests of site file, profiles and mappings. Raises OSError."""
-    mappings = {line.mapping for line in site.lines.values() if line.kind is LineKind.FILES and line.mapping.is_file()}
+    mappings = {path for line in site.lines.values() if (path := mapping_of(line)) is not None and path.is_file()}
     own = own_profiles(site.file)
     profiles = {}
     for name in sorted({meter.profile for meter in site.meters.values()}):
@@ -66,6 +66,13 @@ def software_digest(root: Path) -> str:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hex. Raises OSError."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def mapping_of(line: Line) -> Path | None:
+    """The file that says what the line's files or messages mean; None where it needs none."""
+    if line.kind is LineKind.MQTT:
+        return None if line.payload in {EMG, SPARKPLUG_B} else Path(line.payload)
+    return line.mapping if line.kind is LineKind.FILES else None
 
 
 def _installed() -> Distribution | None:

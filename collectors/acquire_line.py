@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
 
 from collectors.lines import LINES, Opening
 from collectors.mqtt import Rejected
 from collectors.recording import Recording
+from collectors.sequences import TAKEN, Lost
 from gateway.contracts import Collector
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.domain.sites import Line, Site
@@ -31,11 +32,10 @@ async def keep_reading(
         try:
             if polled:
                 after = recording.account.newest(line.id)
-                opening = Opening(site, profiles, line, clock, _nothing_to_reject, after, recording.tell)
-                collector = LINES[line.kind](opening)
-                await read_polled(collector, recording)
+                opening = Opening(site, profiles, line, clock, after=after, tell=recording.tell)
+                await read_polled(LINES[line.kind](opening), recording)
             else:
-                await _read_pushed(site, profiles, line, recording)
+                await read_pushed(site, profiles, line, recording)
         except JournalError:
             raise
         except Exception as error:  # a line in trouble must not stop its neighbours, whatever the trouble is
@@ -91,24 +91,31 @@ class _Waiting:
             await self._recording.record_polled(self._line, lists)
 
 
-async def _read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, recording: Recording) -> None:
-    pending: set[asyncio.Task[None]] = set()
+async def read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, recording: Recording) -> None:
+    """Journal what a line brings by itself: readings, what was refused, what was lost before it came here.
+
+    Raises JournalError; and what the collector raises.
+    """
+    pending: list[Coroutine[object, object, None]] = []
+    sequences = recording.sequences[line.id]
 
     def on_rejected(rejected: Rejected) -> None:
         log.warning("line %s: %s refused: %s", line.id, rejected.topic, rejected.reason)
-        told = recording.event("message_refused", line=line.id, **rejected._asdict())
-        pending.add(task := asyncio.ensure_future(told))
-        task.add_done_callback(pending.discard)
+        pending.append(recording.event("message_refused", line=line.id, **rejected._asdict()))
 
-    collector = LINES[line.kind](Opening(site, profiles, line, recording.clock, on_rejected))
+    def on_lost(lost: Lost, series: Sequence[str]) -> None:
+        log.warning("line %s: %s messages of %s were lost before they came here", line.id, lost.missing, lost.counter)
+        pending.append(recording.record_lost(line.id, lost, series))
+
+    told = {"on_rejected": on_rejected, "on_lost": on_lost}
+    collector = LINES[line.kind](Opening(site, profiles, line, recording.clock, sequences=sequences, **told))
     async with aclosing(collector.readings()) as readings:
         async for batch in readings:
-            # The next list is asked for, and this one acknowledged, only when all of it is on disk.
-            if pending:
-                await asyncio.gather(*pending)
+            # The next list is asked for, and this one acknowledged, only when all of it is on disk. Entries are in the
+            # order in which they are handed over; how far a count has come stands behind what it counts.
             if batch:
-                await recording.record(line.id, batch)
-
-
-def _nothing_to_reject(rejected: Rejected) -> None:
-    raise AssertionError(f"a polled line has no messages, and refused {rejected.topic}")
+                pending.append(recording.record(line.id, batch))
+            if moved := sequences.settle():
+                pending.append(recording.event(TAKEN, line=line.id, counts=moved))
+            handed, pending[:] = list(pending), []
+            await asyncio.gather(*handed)

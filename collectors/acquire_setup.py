@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from collectors.acquire_identity import rules
+from collectors.acquire_identity import file_digest, mapping_of, rules
 from collectors.lines import polled_schedules
 from gateway.domain.sites import LineKind, Meter, Series, Site
 from gateway.journal.slots import Schedule
@@ -44,6 +44,7 @@ def _made_of(site: Site, profiles: Mapping[str, Profile]) -> dict[str, object]:
             series[line.id],
             {meter.profile: read_by[meter.profile] for meter in meters[line.id]},
             site.timezone if line.kind is LineKind.FILES else "",  # in which a file's labels may be written
+            file_digest(path) if line.kind is LineKind.MQTT and (path := mapping_of(line)) is not None else "",
         )
         for line in site.lines.values()
     }
@@ -51,4 +52,5 @@ def _made_of(site: Site, profiles: Mapping[str, Profile]) -> dict[str, object]:
 
 def _read_by(profile: Profile) -> object:
     """What of a profile decides how a meter is read; its examples and sources do not."""
-    return profile.registers, profile.max_words, profile.forbidden, profile.relative
+    asked = (profile.registers, profile.max_words, profile.forbidden, profile.relative, profile.manner)
+    return (*asked, profile.side, profile.identity, profile.ratios)

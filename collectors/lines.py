@@ -13,6 +13,7 @@ from collectors.modbus_rtu import ModbusRtuLine
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.mqtt import MqttCollector, Rejected
 from collectors.polling import PolledDevice, PollingCollector, RegisterLine, line_grid, polled_devices
+from collectors.sequences import OnLost, Sequences
 from gateway.clocks import Clock
 from gateway.contracts import Collector
 from gateway.domain.sites import Line, LineKind, Site
@@ -20,21 +21,29 @@ from gateway.journal.slots import Schedule
 from gateway.profile import Profile
 
 
+def nothing_to_tell(*told: object) -> None:
+    """For lines that have no messages."""
+    raise AssertionError(f"a line without messages told {told}")
+
+
 class Opening(NamedTuple):
     """All that a collector may need at its start. `after` is the newest slot of a polled line that was read.
 
     `profiles` are those of the site's meters as they were read with it: a profile that is edited later touches no
-    line before the whole change is applied.
-    `tell` takes the events that are journaled before the readings that follow.
+    line before the whole change is applied. `tell` takes the events that are journaled before the readings that
+    follow. Messages that cannot be booked go to `on_rejected`, what is missing in a count of them to `on_lost`;
+    `sequences` knows how far these counts have come.
     """
 
     site: Site
     profiles: Mapping[str, Profile]
     line: Line
     clock: Clock
-    on_rejected: Callable[[Rejected], None]
     after: int | None = None
     tell: Tell = keep_to_oneself
+    on_rejected: Callable[[Rejected], None] = nothing_to_tell
+    on_lost: OnLost = nothing_to_tell
+    sequences: Sequences | None = None
 
 
 def _modbus(opening: Opening) -> Collector:
@@ -59,6 +68,8 @@ def _mqtt(opening: Opening) -> Collector:
         password,
         profiles=opening.profiles,
         on_rejected=opening.on_rejected,
+        on_lost=opening.on_lost,
+        sequences=opening.sequences or Sequences(),
     )
 
 

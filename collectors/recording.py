@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from collectors.sequences import Lost, Sequences
+from collectors.sequences import Standing as CountStanding
 from collectors.slot_account import APPLIED, NOTED, SlotAccount
 from gateway.clock_watch import STEPPED_FORWARD, ClockWatch
 from gateway.clocks import Clock
@@ -29,7 +31,15 @@ class Recording:
     """
 
     def __init__(
-        self, site: Site, journal: Journal, account: SlotAccount, *, watch: ClockWatch, clock: Clock, why: str
+        self,
+        site: Site,
+        journal: Journal,
+        account: SlotAccount,
+        *,
+        watch: ClockWatch,
+        clock: Clock,
+        why: str,
+        counts: Mapping[str, Mapping[str, CountStanding]],
     ) -> None:
         self.journal = journal
         self.account = account
@@ -39,6 +49,7 @@ class Recording:
         self._reason_before = why
         self._why = dict.fromkeys(site.lines, why)
         self._begun: dict[str, int] = {}  # the first instant that a line has read since it began
+        self.sequences = {line: Sequences(counts.get(line)) for line in site.lines}
         self._turns = {line: asyncio.Lock() for line in site.lines}  # held while a line's entries are written
         self._all_turns = asyncio.Lock()  # held by whoever wants all of them
         self._telling = asyncio.Lock()
@@ -83,11 +94,23 @@ class Recording:
             self._schedules, self._telemetry = schedules, _telemetry(site)
             self._why = {line: self._why.get(line, LINE_CHANGED) for line in site.lines}
             self._turns = {line: self._turns.get(line) or asyncio.Lock() for line in site.lines}
+            self.sequences = {line: self.sequences.get(line) or Sequences(None) for line in site.lines}
             await self._tell_schedules(APPLIED, told, now)
 
     async def record(self, line: str, readings: Sequence[Reading]) -> None:
         """Journal what was pushed; durable when this returns. Raises JournalError."""
         await self.journal.append_readings(line, readings, telemetry=self._telemetry)
+
+    async def record_lost(self, line: str, lost: Lost, series: Sequence[str]) -> None:
+        """Journal that messages were lost on their way, or that their publisher began to count anew.
+
+        Raises JournalError.
+        """
+        if lost.missing:
+            await self.journal.append(EntryKind.GAP, lost.body(line, series))
+        else:
+            told = {"counter": lost.counter, "numbers": [lost.before.number, lost.after.number]}
+            await self.event("payload_count_began_anew", line=line, **told)
 
     async def record_polled(self, line: str, lists: Iterable[Sequence[Reading]]) -> None:
         """Journal what was polled, each list one device at one slot, as few entries; durable when this returns.
@@ -172,7 +195,9 @@ class Recording:
             yield
 
     def _standing(self) -> dict[str, object]:
-        return {"accounted": self.account.note(), "newest": self.watch.newest}
+        counts = {line: counted.note() for line, counted in self.sequences.items() if counted.note()}
+        told = {"accounted": self.account.note(), "newest": self.watch.newest}
+        return told | {"counts": counts} if counts else told
 
     async def _tell_schedules(self, name: str, told: Mapping[str, object], now: int) -> None:
         """Every day again: the entry that told them first may leave the journal by age."""

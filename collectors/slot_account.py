@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from collectors.sequences import TAKEN, counts_in
+from collectors.sequences import Standing as CountStanding
 from gateway.clock_watch import Stamp
 from gateway.domain.readings import Reading
 from gateway.journal.absences import entries_backwards
@@ -19,12 +21,14 @@ Standings = dict[str, dict[str, Standing]]  # by line and series
 class Before(NamedTuple):
     """What the journal says of the runs before: how far each series is accounted for.
 
-    `newest` is the greatest label [us, UTC], `known` a moment with both clocks; None where no run left a word.
+    `newest` is the greatest label [us, UTC], `known` a moment with both clocks; None where no run left a word. `counts`
+    holds by line how far the counts of its publishers have come.
     """
 
     standings: Standings
     newest: int = 0
     known: Stamp | None = None
+    counts: Mapping[str, Mapping[str, CountStanding]] = {}
 
 
 class SlotAccount:
@@ -132,11 +136,14 @@ def account_before(directory: Path) -> Before:
     if last is None or noted is None:
         return Before({}, last.at if last else 0)
     standings = _noted_standings(directory, noted)
+    counts = {line: counts_in(told) for line, told in noted.body.get("counts", {}).items()}
     for entry in entries(directory, after=noted.sequence):
         _follow(entry, standings)
+        if entry.kind is EntryKind.EVENT and entry.body["event"] == TAKEN and "inbox" not in entry.body:
+            counts.setdefault(entry.body["line"], {}).update(counts_in(entry.body["counts"]))
     labels = [standing.last for series in standings.values() for standing in series.values() if standing.last != NEVER]
     newest_label = max(last.at, noted.body["newest"], *labels)
-    return Before(standings, newest_label, Stamp(noted.at, noted.monotonic_ns, noted.boot))
+    return Before(standings, newest_label, Stamp(noted.at, noted.monotonic_ns, noted.boot), counts)
 
 
 def _newest_note(directory: Path) -> Entry | None:

@@ -8,9 +8,22 @@ from gateway.destinations import journal_settings, sink_settings, store_settings
 from gateway.domain.formulas import parse
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.readings import series_key
-from gateway.domain.sites import Account, DerivedPoint, Enterprise, Line, LineKind, Meter, MeteringPoint, Series, Site
+from gateway.domain.sites import (
+    EMG,
+    SPARKPLUG_B,
+    Account,
+    DerivedPoint,
+    Enterprise,
+    Line,
+    LineKind,
+    Meter,
+    MeteringPoint,
+    Series,
+    Site,
+)
 from gateway.encoding import ONE
 from gateway.errors import ConfigError
+from gateway.payload_mapping import mapping_path
 from gateway.profile import Profile
 from gateway.site_checks import contradictions
 from gateway.site_draft import SiteDraft, draft_site
@@ -84,7 +97,11 @@ def _line(form: LineForm, gateway_id: str, folder: Path) -> Line:
     if isinstance(form, PolledForm):
         return Line(kind=LineKind(form.kind), **given)
     given["client_id"] = form.client_id or f"{gateway_id}-{form.id}"
-    given["tls_ca"] = str(folder / form.tls_ca) if form.tls_ca else ""
+    given["port"] = form.broker_port
+    for key in ("tls_ca", "tls_cert", "tls_key"):
+        given[key] = str(folder / given[key]) if given[key] else ""
+    if form.payload not in {EMG, SPARKPLUG_B}:
+        given["payload"] = str(mapping_path(form.payload, folder))
     return Line(kind=LineKind.MQTT, **given)
 
 

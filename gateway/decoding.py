@@ -16,6 +16,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from gateway.domain.instruments import Register
+from gateway.domain.units import convert
 from gateway.encoding import ONE, Encoding
 from gateway.finishing import (
     COUNTED,
@@ -158,12 +159,12 @@ def decode_words(encoding: Encoding, register: Register, words: bytes, *, ratio:
     return found.value if isinstance(found, Doubt) else found
 
 
-def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE) -> int | float:
-    """The value of `register` for a number that stands in a message or a file, in the register's unit.
+def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE, unit: str | None = None) -> int | float:
+    """The value of `register` for a number that stands in a message or a file, in `unit` or the register's own.
 
     Cumulative and interval registers: integer count of the resolution, rounded half to even where the
     number is finer. Others: float [unit] times `ratio`. Raises ValueError for NaN, an infinity, and a
-    number beyond what a store can hold.
+    number beyond what a store can hold, or units of different dimensions.
     """
     if not number.is_finite():
         raise ValueError(f"{register.quantity}: found {number}; expected a finite number")
@@ -171,7 +172,8 @@ def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE) 
         raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")
     if number and number.adjusted() < -_MAX_EXPONENT:
         number = Decimal(0)
-    value = _number_finisher(register, ratio)(*number.as_integer_ratio())
+    exact = number if unit is None or unit == register.unit else convert(number, unit, register.unit)
+    value = _number_finisher(register, ratio)(*exact.as_integer_ratio())
     if isinstance(value, Doubt):
         raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")  # noqa: TRY004 - the number is wrong, not a type of ours
     return value

@@ -1,6 +1,7 @@
 """What in a site file would make sinks work against the lines, or against one another."""
 
 from collections.abc import Iterator
+from functools import partial
 from posixpath import normpath
 
 from gateway.destination_form import FilesSinkForm, MqttSinkForm, is_loopback
@@ -52,10 +53,15 @@ def _loop(draft: SiteDraft, place: Place, sink: MqttSinkForm, line: MqttForm) ->
     topics = [[*levels, quantity] for quantity in QUANTITIES]
     if sink.discovery:
         topics.append([*sink.discovery.split("/"), "sensor", ANY, ANY, "config"])
-    if any(filter_meets(line.topic, topic) for topic in topics):
+    heard = [
+        topic_filter
+        for topic_filter in draft.heard.get(line.id, ())
+        if any(map(partial(filter_meets, topic_filter), topics))
+    ]
+    if heard:
         yield draft.lines.problem(
             (*place, "topic"),
-            f"{shown(sink.topic)}, which line {line.id!r} subscribes with {line.topic!r} at the same broker",
+            f"{shown(sink.topic)}, which line {line.id!r} subscribes with {heard[0]!r} at the same broker",
             "topics that no line of this site hears",
             "What is published would come back as a reading.",
         )
@@ -79,4 +85,6 @@ def filter_meets(topic_filter: str, topic: list[str]) -> bool:
 
 def _broker(form: MqttSinkForm | MqttForm) -> tuple[str, int]:
     host = form.host.lower()
-    return ("localhost" if is_loopback(host) else host), form.port
+    return ("localhost" if is_loopback(host) else host), (
+        form.port if isinstance(form, MqttSinkForm) else form.broker_port
+    )

@@ -10,10 +10,20 @@ from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
 from gateway.meter_data import CJT188, DLT645
 from gateway.meter_line_checks import meter_line_contradictions
+from gateway.mqtt_checks import mqtt_contradictions, source_contradictions
 from gateway.profile import MESSAGE, MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
-from gateway.site_form import AccountForm, FilesForm, LineForm, MeterForm, ModbusTcpForm, PointForm, PolledForm
+from gateway.site_form import (
+    AccountForm,
+    FilesForm,
+    LineForm,
+    MeterForm,
+    ModbusTcpForm,
+    MqttForm,
+    PointForm,
+    PolledForm,
+)
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place
 
@@ -29,6 +39,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from _ways(draft, site_file)
     yield from _profiles(draft, site_file)
     yield from _meters(draft)
+    yield from source_contradictions(draft)
     yield from _points(draft)
     yield from _parents(draft)
     yield from _accounts(draft)
@@ -65,6 +76,8 @@ def _ways(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
         if isinstance(line, ModbusTcpForm) and line.pipeline > 1 and line.transaction_ids == "ignored":
             expected = "1, for answers without transaction ids of ours cannot be told apart"
             yield draft.lines.problem((*place, "pipeline"), shown(line.pipeline), expected)
+        if isinstance(line, MqttForm):
+            yield from mqtt_contradictions(draft, place, line, site_file)
         if isinstance(line, FilesForm) and not (site_file.parent / line.mapping).is_file():
             yield draft.lines.problem((*place, "mapping"), shown(line.mapping), "a file that exists beside this one")
 

@@ -1,6 +1,6 @@
 """A site file table by table: what is well-formed of it, so that every mistake is told in one go."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -61,6 +61,7 @@ class SiteDraft:
     metrology: MetrologyForm = field(default_factory=MetrologyForm)
     ids: dict[str, dict[str, Place]] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
+    heard: dict[str, Sequence[str]] = field(default_factory=dict)  # topic filters by the id of an MQTT line
 
     def point(self, point_id: str) -> PointForm | None:
         """The well-formed point of this id."""

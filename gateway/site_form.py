@@ -19,7 +19,7 @@ from gateway.destination_form import (
     is_loopback,
 )
 from gateway.domain.carriers import EnergyCarrier
-from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
+from gateway.domain.sites import EMG, AccountMethod, MeteringLevel, PointRole
 from gateway.toml_form import Form, Number, closest
 
 
@@ -145,12 +145,30 @@ class MqttForm(Form):
     id: Id = Field(description="short name of the line")
     kind: Literal["mqtt"]
     host: Text = Field(description="host name or address of the broker")
-    port: Port = Field(default=1883, description="TCP port, 1 to 65535")
-    topic: Text = Field(default="emg/v1/+/+/+/reading", description="topic filter that is subscribed")
+    port: Port | None = Field(default=None, description="TCP port, 1 to 65535; 1883, with TLS 8883, if it is not given")
+    payload: Text = Field(
+        default=EMG, description="emg, sparkplug-b, the name of a shipped payload mapping, or the file of your own"
+    )
+    topic: StrictStr = Field(default="", description="topic filter that is subscribed; that of the payload if empty")
+    share: StrictStr = Field(default="", description="group of a shared subscription; empty = not shared")
+    zone: StrictStr = Field(default="", description="IANA zone of times without an offset, where the payload has such")
+    sparkplug_host: StrictStr = Field(
+        default="", description="host id under which edge nodes are told that a host listens; empty = nothing is told"
+    )
+    rebirth: StrictBool = Field(
+        default=False, description="true: Sparkplug edge nodes may be asked for their births (the one command sent)"
+    )
     client_id: StrictStr = Field(default="", description="name of the persistent session; gateway and line if empty")
     version: Literal["5", "3.1.1"] = Field(default="5", description="version of MQTT")
     username: StrictStr = Field(default="", description="user name at the broker")
     tls_ca: StrictStr = Field(default="", description="file of the certificate authority; empty = no TLS")
+    tls_cert: StrictStr = Field(default="", description="file of our own certificate, where the broker asks for one")
+    tls_key: StrictStr = Field(default="", description="file of its private key, readable by its owner alone")
+
+    @property
+    def broker_port(self) -> int:
+        """The TCP port, given or usual."""
+        return self.port or (8883 if self.tls_ca else 1883)
 
 
 class FilesForm(Form):
@@ -195,6 +213,7 @@ class MeterForm(Form):
         default=0, ge=0, le=65535, description="where its register map begins, for a profile that counts from there"
     )
     max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that it answers")
+    source: StrictStr = Field(default="", description="what messages call it, where that is not the id of its point")
 
 
 class PointForm(Form):

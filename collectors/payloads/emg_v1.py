@@ -4,29 +4,25 @@
 
 `ts` is the sampling instant, ISO 8601 with its offset. `values` holds numbers by field, each as the meter shows
 it, null where the meter showed nothing. `q` is 0 for a good reading, otherwise the publisher's own code of
-doubt. `seq` is the publisher's count.
+doubt. `seq` counts the messages of a point: a number that is left out is a message that was lost before it came here.
 
 Source: RFC 8259 - The JavaScript Object Notation (JSON) Data Interchange Format - §6 (no NaN, no infinity);
 RFC 3339 - Date and Time on the Internet: Timestamps - §5.6.
 """
 
-import json
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
+from collectors.payloads.json_text import NoNumber, read_json, shown, shown_number, whole
+from collectors.payloads.said import LONGEST_PAYLOAD, Numbered, PayloadRefused, Said, Shown
 from gateway.domain.periods import to_instant
 from gateway.domain.readings import is_identifier
+from gateway.domain.sites import EMG, TOPICS
+from gateway.mqtt_messages import Message
 
-LONGEST_PAYLOAD = 65536  # bytes
-LONGEST_NUMBER = 64  # characters; no instrument shows more
 KEYS = frozenset({"ts", "seq", "values", "q"})
-
-
-class PayloadRefused(ValueError):
-    """A message that says nothing that could be booked; its text says why."""
 
 
 class Address(NamedTuple):
@@ -41,12 +37,37 @@ class Payload(NamedTuple):
     """What the message says. A value is None where the meter showed nothing, a sentence where it is no number."""
 
     instant: int  # [us, UTC]
-    values: Mapping[str, Decimal | str | None]
+    values: Mapping[str, Shown]
     doubt: int  # 0 = good
     seq: int | None
     remarks: tuple[str, ...] = ()  # what was not understood, beside readings that were
 
 
+class EmgV1:
+    """Reads the messages of this convention. A source is `<enterprise>/<point>`."""
+
+    topics: Sequence[str] = TOPICS[EMG]
+    standing = True
+    longest = LONGEST_PAYLOAD
+
+    def read(self, message: Message) -> tuple[Iterable[Said], Numbered | None]:
+        """What a message says, and its place in the point's count. Raises PayloadRefused."""
+        address = read_topic(message.topic)
+        source = f"{address.enterprise}/{address.point}"
+        payload = read_payload(message.payload)
+        doubt = f"publisher.q.{payload.doubt}" if payload.doubt else ""
+        numbered = None if payload.seq is None else Numbered(source, payload.seq, payload.instant)
+        return [Said(source, payload.instant, payload.values, doubt, remarks=payload.remarks)], numbered
+
+    def missed(self, counter: str) -> None:
+        """Nothing: what a message means does not rest on those before it."""
+
+    def replies(self) -> Iterable[tuple[str, bytes]]:
+        """Nothing: this convention only listens."""
+        return ()
+
+
+@lru_cache(maxsize=4096)
 def read_topic(topic: str) -> Address:
     """The parts of a reading's topic. Raises PayloadRefused."""
     levels = topic.split("/")
@@ -63,74 +84,28 @@ def read_payload(payload: bytes) -> Payload:
     """The message, numbers kept exact. Raises PayloadRefused."""
     if len(payload) > LONGEST_PAYLOAD:
         raise PayloadRefused(f"{len(payload)} bytes; expected at most {LONGEST_PAYLOAD}")
-    document = _json_object(payload)
+    document = read_json(payload)
+    if not isinstance(document, dict):
+        raise PayloadRefused(f"found {shown(document)}; expected a JSON object")
     values = document.get("values")
     if not isinstance(values, dict) or not values:
         raise PayloadRefused("values: expected an object with at least one number by field")
-    shown = {field: _number(value) for field, value in values.items()}
-    remarks = tuple(
+    numbers = {field: shown_number(value) for field, value in values.items()}
+    remarks = () if document.keys() <= KEYS else tuple(_unknown(document))
+    doubt, seq = whole(document.get("q"), "q") or 0, whole(document.get("seq"), "seq")
+    return Payload(_instant(document.get("ts")), numbers, doubt, seq, remarks)
+
+
+def _unknown(document: Mapping[str, object]) -> list[str]:
+    return [
         f"unknown key {key!r:.80}; expected only {', '.join(sorted(KEYS))}"
         for key in sorted(document.keys() - KEYS)[:3]
-    )
-    return Payload(_instant(document.get("ts")), shown, _whole(document, "q") or 0, _whole(document, "seq"), remarks)
-
-
-def _json_object(payload: bytes) -> dict[str, object]:
-    try:
-        document = json.loads(
-            payload.decode("utf-8"),
-            parse_float=_exact,
-            parse_int=_exact,
-            parse_constant=_NoNumber,
-            object_pairs_hook=_each_key_once,
-        )
-    except UnicodeDecodeError as error:
-        raise PayloadRefused(f"not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise PayloadRefused(f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise PayloadRefused("not a reading: nested too deeply") from error
-    if not isinstance(document, dict):
-        raise PayloadRefused(f"found {_shown(document)}; expected a JSON object")
-    return document
-
-
-class _NoNumber(str):
-    """NaN, Infinity or -Infinity, or a number too long to be one: kept as text, to refuse that value alone."""
-
-    __slots__ = ()
-
-
-def _exact(text: str) -> Decimal | _NoNumber:
-    return Decimal(text) if len(text) <= LONGEST_NUMBER else _NoNumber(f"a number of {len(text)} characters")
-
-
-def _each_key_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise PayloadRefused(f"the key {twice!r:.80} stands twice")
-    return document
-
-
-def _number(value: object) -> Decimal | str | None:
-    if value is None or (isinstance(value, Decimal) and value.is_finite()):
-        return value
-    return f"found {_shown(value)}; expected a number, or null where nothing was shown"
-
-
-def _whole(document: Mapping[str, object], key: str) -> int | None:
-    value = document.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, Decimal) or value != value.to_integral_value() or not 0 <= value < 2**63:
-        raise PayloadRefused(f"{key}: found {_shown(value)}; expected a whole number, not negative")
-    return int(value)
+    ]
 
 
 def _instant(value: object) -> int:
-    if not isinstance(value, str) or isinstance(value, _NoNumber):
-        raise PayloadRefused(f"ts: found {_shown(value)}; expected ISO 8601 text with its offset")
+    if not isinstance(value, str) or isinstance(value, NoNumber):
+        raise PayloadRefused(f"ts: found {shown(value)}; expected ISO 8601 text with its offset")
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
@@ -140,17 +115,3 @@ def _instant(value: object) -> int:
             f"ts: found {value!r:.60} without its offset; expected e.g. 2026-11-24T03:00:00Z or +08:00"
         )
     return to_instant(moment)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    if isinstance(value, _NoNumber):
-        return f"{value:.80}"
-    return (
-        f"{str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, str) else value!s:.80}"
-    )

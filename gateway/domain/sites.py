@@ -42,6 +42,16 @@ class LineKind(StrEnum):
         return self.value.endswith("-serial")
 
 
+EMG, SPARKPLUG_B = "emg", "sparkplug-b"  # payloads of an mqtt line that are no mapping
+TOPICS = {  # the topic filters that bring them
+    EMG: ("emg/v1/+/+/+/reading",),
+    SPARKPLUG_B: (
+        *(f"spBv1.0/+/{kind}/+" for kind in ("NBIRTH", "NDATA", "NDEATH")),
+        *(f"spBv1.0/+/{kind}/+/+" for kind in ("DBIRTH", "DDATA", "DDEATH")),
+    ),
+}
+
+
 class MeteringLevel(StrEnum):
     """The three levels of GB 17167 - 用能单位 / 次级用能单位 / 用能设备."""
 
@@ -95,11 +105,18 @@ class Line:
     max_words: int = 125  # modbus-tcp: longest block a device of this line answers
     pipeline: int = 1  # modbus-tcp: questions that may be on their way at a time
     transaction_ids: str = "echoed"  # modbus-tcp: or "ignored", where the converter does not echo them
-    topic: str = "emg/v1/+/+/+/reading"  # mqtt
+    payload: str = EMG  # mqtt: EMG, SPARKPLUG_B, or the path of a payload mapping
+    topic: str = ""  # mqtt: topic filter; "" = that of the payload
+    share: str = ""  # mqtt: group whose members divide the messages among them
+    zone: str = ""  # mqtt: zone of times that carry none
+    sparkplug_host: str = ""  # mqtt: the name by which we tell edge nodes that a host listens; "" = nothing is told
+    rebirth: bool = False  # mqtt: True if edge nodes may be asked for their births
     client_id: str = ""  # mqtt: names the persistent session
     version: str = "5"  # mqtt: "5" or "3.1.1"
     username: str = ""  # mqtt: the password comes from the environment (EMG_MQTT_<LINE>_PASSWORD)
     tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
     folder: Path = Path()  # files: the drop folder
     mapping: Path = Path()  # files: the mapping file that reads what lands there
 
@@ -117,6 +134,7 @@ class Meter:
     ct_ratio: Decimal = Decimal(1)
     pt_ratio: Decimal = Decimal(1)
     base_address: int = 0  # where its register map begins, for a profile that counts from there
+    source: str = ""  # mqtt: what messages call it, where that is not the id of its point
     max_words: int = 125  # longest block that it answers, where that is less than its profile says
 
     @property

@@ -21,7 +21,7 @@ from gateway.journal.entries import EntryKind, readings_of
 from gateway.journal.reader import entries
 from gateway.journal.slots import account_slots
 from gateway.meter_data import data_decoder
-from gateway.profile import load_profile
+from gateway.profile import load_profile, site_profiles
 from simulators.meter_bus import Fault, MeterBus, digits_of
 from simulators.meter_bus_wires import bus_on_pty, bus_on_tcp
 from tests.collectors.meter_lab import E_METER, W_METER, electricity, line_table, meter_tables, water, write_site
@@ -107,7 +107,7 @@ def test_the_plan_shows_one_request_for_each_identifier(tmp_path: Path, capsys: 
 
 
 async def lists_of(site: Site, line: str, count: int) -> list[list[Reading]]:
-    opening = Opening(site, site.lines[line], SystemClock(), lambda rejected: None)
+    opening = Opening(site, site_profiles(site), site.lines[line], SystemClock())
     lists: list[list[Reading]] = []
     async with aclosing(LINES[opening.line.kind](opening).readings()) as readings:
         async for some in readings:

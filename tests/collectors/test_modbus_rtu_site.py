@@ -76,7 +76,7 @@ async def test_a_dead_device_takes_no_slot_of_its_neighbour(tmp_path: Path) -> N
     bus.start()
     rtu = f'kind = "modbus-rtu-serial"\nserial_port = "{bus.port}"\nbaud = 115200\nparity = "none"\n'
     site = load_site(site_with(tmp_path, rtu + "period_s = 0.5\ntimeout_s = 0.1\n"))
-    opening = Opening(site, site_profiles(site), site.lines["hall"], SystemClock(), lambda *_: None)
+    opening = Opening(site, site_profiles(site), site.lines["hall"], SystemClock())
     alive: set[int] = set()
     dead: list[str] = []
     async with aclosing(LINES[site.lines["hall"].kind](opening).readings()) as lists:

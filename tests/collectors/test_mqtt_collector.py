@@ -1,7 +1,7 @@
 """From a foreign publisher through a real broker to readings: what is acknowledged when, and what is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collectors.mqtt import MqttCollector, Rejected
+from collectors.sequences import Lost, Sequences
 from gateway.clocks import SystemClock
 from gateway.config import load_site
 from gateway.domain.readings import Quality, Reading
@@ -82,11 +83,14 @@ class Plant:
     def __init__(self, folder: Path, broker: Any, version: str = "5") -> None:
         self.site = site_at(folder, broker.port, version)
         self.rejected: list[Rejected] = []
+        self.lost: list[tuple[Lost, Sequence[str]]] = []
+        self.sequences = Sequences()
         self.collector = self.another()
 
     def another(self) -> MqttCollector:
         line = self.site.lines["broker"]
-        return MqttCollector(line, self.site, SystemClock(), "", on_rejected=self.rejected.append)
+        told = {"on_rejected": self.rejected.append, "on_lost": lambda lost, series: self.lost.append((lost, series))}
+        return MqttCollector(line, self.site, SystemClock(), "", sequences=self.sequences, **told)
 
     async def connected(self) -> None:
         async with asyncio.timeout(20):
@@ -159,9 +163,9 @@ MALFORMED: list[tuple[str, bytes, str]] = [
         b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1e999999}}',
         "expected a number that an instrument can show",
     ),
-    ("W1", b'{"ts":"2026-11-24T03:00:00Z","values":{"\\ud800":1}}', "values.\\ud800: point 'W1' has no such field"),
-    ("W9", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "no point 'W9' of enterprise 'works'"),
-    ("W2", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "is read by line 'broker'"),
+    ("W1", b'{"ts":"2026-11-24T03:00:00Z","values":{"\\ud800":1}}', "values.\\ud800: 'works/W1' has no such field"),
+    ("W9", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "'works/W9' is not read by line 'broker'; known: works/W1"),
+    ("W2", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "'works/W2' is not read by line 'broker'"),
     ("a b", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "point in the topic: found 'a b'"),
 ]
 
@@ -190,7 +194,7 @@ async def test_what_is_malformed_is_told_with_its_topic_and_nothing_else_is_lost
             assert why in rejected.reason
             assert rejected.payload == payload[:512].decode(errors="backslashreplace")[:512]
             rejected.reason.encode()
-        assert plant.rejected[-1].reason == "values.pressure: point 'W1' has no such field; known: volume, volume_flow"
+        assert plant.rejected[-1].reason == "values.pressure: 'works/W1' has no such field; known: volume, volume_flow"
 
 
 async def test_a_refused_message_is_acknowledged_only_after_it_was_told_and_its_list_handed_on(

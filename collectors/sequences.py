@@ -1,0 +1,94 @@
+"""The counts that publishers put into their messages: a number left out is a message that was lost before it came here.
+
+How far each count has come is journaled behind the readings themselves, so that a loss shows over restarts too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from collectors.payloads.said import Numbered
+
+TAKEN = "payloads_taken"  # the event that says how far the counts of a line have come
+LOST = "payload.lost"
+MOST_LOST = 1_000_000  # a jump beyond this is not a loss but another count
+
+
+class Standing(NamedTuple):
+    """The newest message of a count: its number, and the instant that it speaks of [us, UTC]."""
+
+    number: int
+    instant: int
+
+
+class Lost(NamedTuple):
+    """Messages of a count that never came. `first` and `last` [us, UTC] are the instants of those around them.
+
+    `missing` is 0 where the publisher began to count anew: what was lost then, nobody can say.
+    """
+
+    counter: str
+    missing: int
+    before: Standing
+    after: Standing
+
+    def body(self, line: str, series: Iterable[str]) -> dict[str, object]:
+        """The body of the entry that records the gap."""
+        return {
+            "counter": self.counter,
+            "first": self.before.instant,
+            "last": self.after.instant,
+            "line": line,
+            "numbers": [self.before.number, self.after.number],
+            "reason": LOST,
+            "series": sorted(series),
+            "slots": self.missing,
+        }
+
+
+class Sequences:
+    """How far the counts of one line have come. What was taken counts for good when its list is durable."""
+
+    def __init__(self, durable: Mapping[str, Standing] | None = None) -> None:
+        self._durable = dict(durable or {})
+        self._new: dict[str, Standing] = {}
+
+    def begin(self) -> None:
+        """Forget what was taken and did not become durable: it comes again, or is lost."""
+        self._new.clear()
+
+    def take(self, numbered: Numbered) -> Lost | None:
+        """A message has come. Returns what is missing before it."""
+        counter, number, instant, modulus, anew = numbered
+        now = Standing(number, instant)
+        before = self._new.get(counter) or self._durable.get(counter)
+        if before is None or anew:
+            self._new[counter] = now
+            return None
+        ahead = number - before.number
+        if modulus:
+            ahead %= modulus
+        if ahead == 1:
+            self._new[counter] = now
+            return None
+        if instant <= before.instant and (ahead <= 0 or modulus):
+            return None  # it came before
+        self._new[counter] = now
+        return Lost(counter, ahead - 1 if 1 < ahead <= MOST_LOST else 0, before, now)
+
+    def settle(self) -> dict[str, Standing]:
+        """The counts that have moved, to be journaled now; they are settled from here on."""
+        moved, self._new = self._new, {}
+        self._durable |= moved
+        return moved
+
+    def note(self) -> dict[str, Standing]:
+        """How far all are settled."""
+        return self._durable
+
+
+OnLost = Callable[[Lost, Sequence[str]], None]  # what is missing, and the series that it would have brought
+
+
+def counts_in(told: Mapping[str, Any]) -> dict[str, Standing]:
+    """The counts as an event tells them."""
+    return {counter: Standing(*standing) for counter, standing in told.items()}
