@@ -31,6 +31,7 @@ POINTS = 100
 RECEIVE_MAXIMUM = 500
 TOPIC = "emg/v1/works/north/W{}/reading"
 START_US = 1_795_489_200_000_000  # 2026-11-24T03:00:00Z
+PROTOCOL = paho.MQTTv5
 SIDES = ("bare paho loop", "emg")
 SITE = """
 [site]
@@ -110,7 +111,7 @@ class Mosquitto:
 
 
 def client_of(name: str) -> paho.Client:
-    return paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5, reconnect_on_failure=False)
+    return paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=PROTOCOL, reconnect_on_failure=False)
 
 
 def connect(client: paho.Client, port: int) -> None:

@@ -1,13 +1,14 @@
 """Readings that meters publish to an MQTT broker: taken, journaled, and only then acknowledged."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from collectors.payloads.conventions import Speaking, convention_of
 from collectors.payloads.said import NotOurs, Numbered, PayloadRefused, Said
 from collectors.sequences import OnLost, Sequences
 from gateway.clocks import Clock
-from gateway.decoding import decode_number
+from gateway.decoding import number_decoder
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Line, Series, Site
 from gateway.mqtt_messages import Message, Subscription
@@ -58,6 +59,7 @@ class MqttCollector:
         # Of a count that is divided among several readers, each sees gaps that are none.
         self._counted = {} if line.share else _series_by_counter(self._fields)
         self._on_rejected, self._on_lost = on_rejected, on_lost
+        self._decoders: dict[tuple[str, str | None], Callable[[Decimal], int | float]] = {}  # by series and unit
         self._strangers: set[str] = set()
         self._session = MqttSession(subscription(line, site, self._speaking), clock, password=password)
 
@@ -78,8 +80,7 @@ class MqttCollector:
                 for topic, payload in self._convention.replies():
                     session.publish(topic, payload)
                 yield readings
-                for message in messages:
-                    session.acknowledge(message)
+                session.acknowledge(*messages)
 
     def _read(self, message: Message, readings: list[Reading]) -> None:
         try:
@@ -117,12 +118,27 @@ class MqttCollector:
             try:
                 series = fields.get(field)
                 if series is not None:
-                    readings.append(_reading(series, field, said))
+                    readings.append(self._reading(series, field, said))
                 elif not said.elsewhere:
                     known = ", ".join(sorted(fields))
                     raise ValueError(f"values.{field:.80}: {said.source!r} has no such field; known: {known}")  # noqa: TRY301 - told as the others are
             except ValueError as refusal:
                 self._reject(message, str(refusal))
+
+    def _reading(self, series: Series, field: str, said: Said) -> Reading:
+        """One reading of one field. Raises ValueError with the reason why there is none."""
+        key, number = series.key, said.values[field]
+        if number is None:
+            return Reading(key, said.instant, None, Quality.MISSING, said.absent)
+        if isinstance(number, str):
+            raise ValueError(f"values.{field}: {number}")  # noqa: TRY004 - the value is wrong, not the program
+        unit = said.units.get(field)
+        decode = self._decoders.get((key, unit))
+        if decode is None:
+            decode = self._decoders[key, unit] = number_decoder(series.register, ratio=series.ratio, unit=unit)
+        if said.doubt:
+            return Reading(key, said.instant, decode(number), Quality.SUSPECT, said.doubt)
+        return Reading(key, said.instant, decode(number))
 
     def _nobodys(self, message: Message, said: Said) -> None:
         known = ", ".join(sorted(self._fields)[:8])
@@ -144,19 +160,6 @@ class MqttCollector:
         # A lone surrogate, which JSON can spell and UTF-8 cannot, must not keep the refusal out of the journal.
         topic, reason = (text.encode("utf-8", "backslashreplace").decode() for text in (message.topic, reason))
         self._on_rejected(Rejected(topic, reason, prefix, message.received_at))
-
-
-def _reading(series: Series, field: str, said: Said) -> Reading:
-    """One reading of one field. Raises ValueError with the reason why there is none."""
-    number = said.values[field]
-    if number is None:
-        return Reading(series.key, said.instant, None, Quality.MISSING, said.absent)
-    if isinstance(number, str):
-        raise ValueError(f"values.{field}: {number}")  # noqa: TRY004 - the value is wrong, not the program
-    value = decode_number(series.register, number, ratio=series.ratio, unit=said.units.get(field))
-    if said.doubt:
-        return Reading(series.key, said.instant, value, Quality.SUSPECT, said.doubt)
-    return Reading(series.key, said.instant, value)
 
 
 def _series_by_counter(fields_by_source: Mapping[str, Fields]) -> dict[str, list[str]]:

@@ -32,7 +32,17 @@ from gateway.finishing import (
     step_of,
 )
 
-__all__ = ["COUNTED", "DecodePlan", "Decoded", "Doubt", "Planned", "decode_number", "decode_words", "decoder"]
+__all__ = [
+    "COUNTED",
+    "DecodePlan",
+    "Decoded",
+    "Doubt",
+    "Planned",
+    "decode_number",
+    "decode_words",
+    "decoder",
+    "number_decoder",
+]
 
 _WHOLE = frozenset({"u16", "i16", "u32", "i32", "u64", "i64"})
 _FLOATS = {"float32": "f", "float64": "d"}
@@ -159,29 +169,47 @@ def decode_words(encoding: Encoding, register: Register, words: bytes, *, ratio:
     return found.value if isinstance(found, Doubt) else found
 
 
-def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE, unit: str | None = None) -> int | float:
-    """The value of `register` for a number that stands in a message or a file, in `unit` or the register's own.
+def decode_number(register: Register, number: Decimal, *, ratio: Decimal = ONE) -> int | float:
+    """The value of `register` for a number that stands in a message or a file, in the register's unit.
+
+    As `number_decoder` does it.
+    """
+    return _number_decoder(register, ratio)(number)
+
+
+def number_decoder(
+    register: Register, *, ratio: Decimal = ONE, unit: str | None = None
+) -> Callable[[Decimal], int | float]:
+    """Turns numbers of messages or files, in `unit` or the register's own, into values of `register`.
 
     Cumulative and interval registers: integer count of the resolution, rounded half to even where the
     number is finer. Others: float [unit] times `ratio`. Raises ValueError for NaN, an infinity, and a
-    number beyond what a store can hold, or units of different dimensions.
+    number beyond what a store can hold; at once for a unit of another dimension.
     """
-    if not number.is_finite():
-        raise ValueError(f"{register.quantity}: found {number}; expected a finite number")
-    if number and number.adjusted() > _MAX_EXPONENT:
-        raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")
-    if number and number.adjusted() < -_MAX_EXPONENT:
-        number = Decimal(0)
-    exact = number if unit is None or unit == register.unit else convert(number, unit, register.unit)
-    value = _number_finisher(register, ratio)(*exact.as_integer_ratio())
-    if isinstance(value, Doubt):
-        raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")  # noqa: TRY004 - the number is wrong, not a type of ours
-    return value
+    finish = exact_finisher(register, step_of(register, ONE, ratio))
+    foreign = unit is not None and unit != register.unit
+    if foreign:
+        convert(0, str(unit), register.unit)
+
+    def decode(number: Decimal) -> int | float:
+        if not number.is_finite():
+            raise ValueError(f"{register.quantity}: found {number}; expected a finite number")
+        magnitude = number.adjusted()
+        if number and magnitude > _MAX_EXPONENT:
+            raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")
+        exact = Decimal(0) if magnitude < -_MAX_EXPONENT else number
+        in_unit = convert(exact, str(unit), register.unit) if foreign else exact
+        value = finish(*in_unit.as_integer_ratio())
+        if isinstance(value, Doubt):
+            raise ValueError(f"{register.quantity}: found {number}; expected a number that an instrument can show")  # noqa: TRY004 - the number is wrong, not a type of ours
+        return value
+
+    return decode
 
 
 @lru_cache(maxsize=4096)
-def _number_finisher(register: Register, ratio: Decimal) -> Callable[[int, int], Decoded]:
-    return exact_finisher(register, step_of(register, ONE, ratio))
+def _number_decoder(register: Register, ratio: Decimal) -> Callable[[Decimal], int | float]:
+    return number_decoder(register, ratio=ratio)
 
 
 _Number = tuple[str, tuple[int, ...]]  # struct's code, the bytes of the answer that make it up, big-endian

@@ -7,12 +7,13 @@ MQTT Version 3.1.1, OASIS Standard - §4.3.2.
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties, VariableByteIntegers
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -24,6 +25,40 @@ OPEN_WITHIN_S = 15  # from the first byte to the granted subscription
 PACKETS_A_TURN = 64  # then the other tasks of the process have their turn
 PROTOCOLS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 log = logging.getLogger("emg.mqtt")
+
+
+class _Client(paho.Client):
+    """paho's client that takes a PUBLISH of QoS 0 or 1 apart by itself.
+
+    The library makes a table of all properties there are for every message, which is most of its time. Should it call
+    its own by another name one day, `on_message` gets what comes as before.
+    """
+
+    take: Callable[[Message], None]
+    longest: int
+    number: int
+    now: Callable[[], int]
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """Source: MQTT Version 5.0, OASIS Standard - §3.3 PUBLISH."""
+        head, packet = self._in_packet["command"], self._in_packet["packet"]
+        qos = head >> 1 & 3
+        if qos > 1:
+            return super()._handle_publish()  # not subscribed; the library knows what to say
+        at = 2 + int.from_bytes(packet[:2], "big")
+        topic, mid = packet[2:at], 0
+        if qos:
+            mid = int.from_bytes(packet[at : at + 2], "big")
+            at += 2
+        if self._protocol == paho.MQTTv5:
+            length, taken = VariableByteIntegers.decode(packet[at : at + 4])  # type: ignore[no-untyped-call]
+            at += length + taken
+        if at > len(packet) or (qos and not mid):
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        payload = bytes(packet[at : at + self.longest])
+        size, flags = len(packet) - at, (qos, bool(head & 1), bool(head & 8), mid)
+        self.take(Message(topic.decode("utf-8", "backslashreplace"), payload, *flags, self.now(), size, self.number))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
 
 class Connection:
@@ -46,7 +81,7 @@ class Connection:
         self._subscribed = self._closed = False
         self._seen = 0
         self._watch = SocketWatch(self._readable, lambda: self._guarded(self._client.loop_write))
-        self._client = client = paho.Client(
+        self._client = client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=subscription.client_id,
             clean_session=None if subscription.version == "5" else not subscription.standing,
@@ -59,6 +94,8 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.take, client.now = self._take, clock.now
+        client.longest, client.number = subscription.longest_payload, number
         client.on_disconnect = lambda _c, _u, _f, reason, _p: self._lose(f"the connection ended: {reason}")
         client.on_socket_register_write = lambda _c, _u, _s: self._watch.want_write()
         client.on_socket_unregister_write = lambda _c, _u, _s: self._watch.no_more_to_write()
@@ -125,9 +162,12 @@ class Connection:
         """Read on after a pause."""
         self._watch.resume()
 
-    def acknowledge(self, message: Message) -> bool:
-        """PUBACK."""
-        return self._guarded(lambda: self._client.ack(message.mid, message.qos))
+    def acknowledge(self, messages: Iterable[Message]) -> bool:
+        """PUBACK for each that came at QoS 1."""
+        mids = [message.mid for message in messages if message.qos == 1]
+        return self._guarded(
+            lambda: max(map(self._client.ack, mids, repeat(1)), default=MQTTErrorCode.MQTT_ERR_SUCCESS)
+        )
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send one message at QoS 0; False when the connection has gone."""
@@ -187,21 +227,21 @@ class Connection:
         self._on_subscribed()
 
     def _on_message(self, _c: paho.Client, _u: object, message: paho.MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "(a topic that is not UTF-8)"
+        payload = bytes(message.payload[: self._subscription.longest_payload])
+        flags = (message.qos, message.retain, message.dup, message.mid)
+        self._take(Message(topic, payload, *flags, self._clock.now(), len(message.payload), self.number))
+
+    def _take(self, message: Message) -> None:
         self._seen += 1
         try:
-            more = self._arrive(self._taken(message))
+            more = self._arrive(message)
         except Exception as error:  # unacknowledged, it comes again on the next connection
             log.exception("a message could not be taken")
             self._lose(f"a message could not be taken: {error!r}")
             return
         if not more:
             self._watch.pause()
-
-    def _taken(self, message: paho.MQTTMessage) -> Message:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = "(a topic that is not UTF-8)"
-        payload = bytes(message.payload[: self._subscription.longest_payload])
-        head = (topic, payload, message.qos, message.retain, message.dup, message.mid)
-        return Message(*head, self._clock.now(), len(message.payload), self.number)

@@ -78,15 +78,16 @@ class MqttSession:
             for message in await self.waiting(most=1):
                 yield message
 
-    def acknowledge(self, message: Message) -> bool:
-        """Tell the broker that it may forget this message. Call in the order of arrival (MQTT 5 - §4.6).
+    def acknowledge(self, *messages: Message) -> bool:
+        """Tell the broker that it may forget these messages. Call in the order of arrival (MQTT 5 - §4.6).
 
-        False when the connection that brought it has gone: the broker brings it again, with `dup` set.
+        False when the connection that brought some has gone: the broker brings those again, with `dup` set.
         """
         connection = self._connection
-        if connection is None or connection.number != message.connection:
+        if connection is None:
             return False
-        return connection.acknowledge(message)
+        here = [message for message in messages if message.connection == connection.number]
+        return connection.acknowledge(here) and len(here) == len(messages)
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send one message at QoS 0. False when there is no connection: it is not sent later."""

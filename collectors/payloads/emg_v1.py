@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from collectors.payloads.json_text import NoNumber, read_json, shown, shown_number, whole
+from collectors.payloads.json_text import NoNumber, read_json, read_plain_json, shown, shown_number, whole
 from collectors.payloads.said import LONGEST_PAYLOAD, Numbered, PayloadRefused, Said, Shown
 from gateway.domain.periods import to_instant
 from gateway.domain.readings import is_identifier
@@ -84,7 +84,8 @@ def read_payload(payload: bytes) -> Payload:
     """The message, numbers kept exact. Raises PayloadRefused."""
     if len(payload) > LONGEST_PAYLOAD:
         raise PayloadRefused(f"{len(payload)} bytes; expected at most {LONGEST_PAYLOAD}")
-    document = read_json(payload)
+    plain = read_plain_json(payload)
+    document = read_json(payload) if plain is None else plain
     if not isinstance(document, dict):
         raise PayloadRefused(f"found {shown(document)}; expected a JSON object")
     values = document.get("values")

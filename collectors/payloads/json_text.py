@@ -4,11 +4,15 @@ Source: RFC 8259 - The JavaScript Object Notation (JSON) Data Interchange Format
 """
 
 import json
+import re
 from collections import Counter
 from decimal import Decimal
 
+import orjson
+
 from collectors.payloads.said import PayloadRefused, Shown
 
+_MANY_DIGITS = re.compile(rb"[0-9.]{16}")
 LONGEST_NUMBER = 64  # characters; no instrument shows more
 
 
@@ -28,6 +32,35 @@ def read_json(payload: bytes) -> object:
         raise PayloadRefused(f"not JSON: {error}") from error
     except RecursionError as error:
         raise PayloadRefused("not a reading: nested too deeply") from error
+
+
+def read_plain_json(payload: bytes) -> dict[str, object] | None:
+    """As `read_json` an object whose values are plain, or one object of plain values, many times faster.
+
+    None where it could differ: then `read_json` has to say what the payload is. Floats of at most 15 digits have the
+    value of their shortest text (IEEE 754 - 5.12.2); each `":` that is counted is one key, so none stands there twice.
+    """
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(document) is not dict or _MANY_DIGITS.search(payload):
+        return None
+    keys = len(document)
+    for name, value in document.items():
+        if type(value) is dict:
+            keys += len(value)
+            document[name] = {key: _plain(inner) for key, inner in value.items()}
+        else:
+            document[name] = _plain(value)
+    return document if payload.count(b'":') == keys else None
+
+
+def _plain(value: object) -> object:
+    kind = type(value)
+    if kind is float:
+        return Decimal(repr(value))
+    return Decimal(value) if kind is int else value  # type: ignore[arg-type]
 
 
 def exact(text: str) -> Decimal | NoNumber:

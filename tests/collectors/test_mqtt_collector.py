@@ -164,7 +164,11 @@ MALFORMED: list[tuple[str, bytes, str]] = [
         "expected a number that an instrument can show",
     ),
     ("W1", b'{"ts":"2026-11-24T03:00:00Z","values":{"\\ud800":1}}', "values.\\ud800: 'works/W1' has no such field"),
-    ("W9", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "'works/W9' is not read by line 'broker'; known: works/W1"),
+    (
+        "W9",
+        b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}',
+        "'works/W9' is not read by line 'broker'; known: works/W1",
+    ),
     ("W2", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "'works/W2' is not read by line 'broker'"),
     ("a b", b'{"ts":"2026-11-24T03:00:00Z","values":{"volume":1}}', "point in the topic: found 'a b'"),
 ]
