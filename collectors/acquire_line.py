@@ -8,7 +8,7 @@ from contextlib import aclosing
 from collectors.lines import LINES, Opening
 from collectors.mqtt import Rejected
 from collectors.recording import Recording
-from collectors.sequences import TAKEN, Lost
+from collectors.sequences import LATE, TAKEN, Lost
 from gateway.contracts import Collector
 from gateway.domain.readings import MICROSECONDS, Reading
 from gateway.domain.sites import Line, Site
@@ -115,6 +115,8 @@ async def read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, r
             # order in which they are handed over; how far a count has come stands behind what it counts.
             if batch:
                 pending.append(recording.record(line.id, batch))
+            if late := sequences.late():
+                pending.append(recording.event(LATE, line=line.id, counts=late))
             if moved := sequences.settle():
                 pending.append(recording.event(TAKEN, line=line.id, counts=moved))
             handed, pending[:] = list(pending), []

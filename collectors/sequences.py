@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from collectors.payloads.said import Numbered
 
 TAKEN = "payloads_taken"  # the event that says how far the counts of a line have come
+LATE = "payloads_came_late"  # the event that names messages which were told as lost and came all the same
 LOST = "payload.lost"
+MOST_RANGES = 100  # of a count, so many losses are kept in mind: what comes later than that is not told as found
 MOST_LOST = 1_000_000  # a jump beyond this is not a loss but another count
 
 
@@ -51,6 +53,8 @@ class Sequences:
     def __init__(self, durable: Mapping[str, Standing] | None = None) -> None:
         self._durable = dict(durable or {})
         self._new: dict[str, Standing] = {}
+        self._missing: dict[str, list[range]] = {}  # by counter, what was told as lost in this run
+        self._late: dict[str, list[range]] = {}  # what came all the same, not yet told
 
     def begin(self) -> None:
         """Forget what was taken and did not become durable: it comes again, or is lost."""
@@ -71,9 +75,34 @@ class Sequences:
             self._new[counter] = now
             return None
         if instant <= before.instant and (ahead <= 0 or modulus):
-            return None  # it came before
+            self._find(counter, number)  # it came before, or the broker has changed the order
+            return None
         self._new[counter] = now
-        return Lost(counter, ahead - 1 if 1 < ahead <= MOST_LOST else 0, before, now)
+        missing = ahead - 1 if 1 < ahead <= MOST_LOST else 0
+        if missing and not modulus:
+            kept = self._missing.setdefault(counter, [])
+            kept.append(range(before.number + 1, number))
+            del kept[:-MOST_RANGES]
+        return Lost(counter, missing, before, now)
+
+    def _find(self, counter: str, number: int) -> None:
+        """One that was told as lost, if it is one, has come."""
+        for place, lost in enumerate(kept := self._missing.get(counter, [])):
+            if number in lost:
+                kept[place : place + 1] = [
+                    part for part in (range(lost.start, number), range(number + 1, lost.stop)) if part
+                ]
+                found = self._late.setdefault(counter, [])
+                if found and found[-1].stop == number:
+                    found[-1] = range(found[-1].start, number + 1)
+                else:
+                    found.append(range(number, number + 1))
+                return
+
+    def late(self) -> dict[str, list[tuple[int, int]]]:
+        """By counter, first and last of the messages that were told as lost and came later; each is told once."""
+        told, self._late = self._late, {}
+        return {counter: [(found.start, found.stop - 1) for found in ranges] for counter, ranges in told.items()}
 
     def settle(self) -> dict[str, Standing]:
         """The counts that have moved, to be journaled now; they are settled from here on."""

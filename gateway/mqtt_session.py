@@ -17,6 +17,7 @@ from gateway.mqtt_connection import PROTOCOLS, Connection
 from gateway.mqtt_messages import Message, Subscription, Waiting
 
 RECONNECT_FIRST_S, RECONNECT_MOST_S = 1, 30
+STEADY_S = 5  # a connection that lasted so long was a good one: the next is tried soon
 CHANCE = SystemRandom().random
 log = logging.getLogger("emg.mqtt")
 
@@ -103,7 +104,7 @@ class MqttSession:
             except Exception as error:  # whatever it was, the next connection starts from nothing
                 log.exception("MQTT session %s", self._subscription.client_id)
                 self._tell(f"the connection was given up after {error!r}")
-            if asyncio.get_running_loop().time() - opened > RECONNECT_MOST_S:
+            if asyncio.get_running_loop().time() - opened > STEADY_S:
                 delay = RECONNECT_FIRST_S
             await asyncio.sleep(delay * (1 + self._chance()) / 2)
             delay = min(2 * delay, RECONNECT_MOST_S)
