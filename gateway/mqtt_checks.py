@@ -7,7 +7,7 @@ from gateway.domain.readings import is_identifier
 from gateway.domain.sites import EMG, SPARKPLUG_B, TOPICS
 from gateway.errors import ConfigError, Problem
 from gateway.mqtt_messages import tls_context
-from gateway.payload_mapping import PayloadMapping, is_zone, load_payload_mapping, mapping_path, shipped_mappings
+from gateway.payload_mapping import is_zone, load_payload_mapping, mapping_path, shipped_mappings
 from gateway.site_draft import SiteDraft
 from gateway.site_form import MqttForm
 from gateway.toml_form import closest, shown
@@ -78,7 +78,7 @@ def _mapping(draft: SiteDraft, place: Place, line: MqttForm, folder: Path) -> It
             )
             yield from error.problems
             return
-        draft.heard[line.id] = [line.topic or mapping.filter]
+        draft.mappings[line.id], draft.heard[line.id] = mapping, [line.topic or mapping.filter]
     if mapping is not None and mapping.needs_zone and not line.zone:
         expected = f"the IANA zone of the devices' clocks: payload {shown(line.payload)} has times without an offset"
         yield draft.lines.problem((*place, "zone"), "nothing", expected, "Add the key 'zone', e.g. Asia/Shanghai.")
@@ -87,26 +87,18 @@ def _mapping(draft: SiteDraft, place: Place, line: MqttForm, folder: Path) -> It
         yield draft.lines.problem((*place, "zone"), shown(line.zone), expected, "Remove the key.")
     elif line.zone and not is_zone(line.zone):
         yield draft.lines.problem((*place, "zone"), shown(line.zone), "an IANA time zone, e.g. Asia/Shanghai")
-    if mapping is not None:
-        yield from _quantities(draft, line, mapping)
 
 
-def _quantities(draft: SiteDraft, line: MqttForm, mapping: PayloadMapping) -> Iterator[Problem]:
-    """Meters of which the mapping brings nothing."""
-    brought = {value.quantity for value in mapping.values}
-    for place, meter in draft.meters.items():
-        profile = draft.profiles.get(meter.profile)
-        if meter.line == line.id and profile is not None and not brought & set(profile.registers):
-            expected = (
-                f"a profile with one of the quantities of payload {shown(line.payload)}: {', '.join(sorted(brought))}"
-            )
-            yield draft.lines.problem((*place, "profile"), shown(meter.profile), expected)
-
-
-def source_contradictions(draft: SiteDraft) -> Iterator[Problem]:
-    """Names of meters in messages that are used twice, or where none is needed."""
+def pushed_meter_contradictions(draft: SiteDraft) -> Iterator[Problem]:
+    """Meters of MQTT lines: names in messages that are used twice or not at all, payloads that bring nothing of one."""
     seen: dict[tuple[str, str], Place] = {}
     for place, meter in draft.meters.items():
+        mapping, profile = draft.mappings.get(meter.line), draft.profiles.get(meter.profile)
+        if mapping is not None and profile is not None:
+            brought = sorted({value.quantity for value in mapping.values})
+            if not set(brought) & set(profile.registers):
+                expected = f"a profile with one of what {mapping.file.name} brings: {', '.join(brought)}"
+                yield draft.lines.problem((*place, "profile"), shown(meter.profile), expected)
         if not meter.source:
             continue
         line = draft.way(meter.line)

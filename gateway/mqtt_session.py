@@ -7,7 +7,7 @@ MQTT Version 3.1.1, OASIS Standard - §4.3.2, §4.4.
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from random import SystemRandom
 from types import TracebackType
 from typing import Self
@@ -20,6 +20,14 @@ RECONNECT_FIRST_S, RECONNECT_MOST_S = 1, 30
 STEADY_S = 5  # a connection that lasted so long was a good one: the next is tried soon
 CHANCE = SystemRandom().random
 log = logging.getLogger("emg.mqtt")
+
+
+def reconnect_delays(chance: Callable[[], float]) -> Iterator[float]:
+    """Waits before the next connections [s]: 1, 2, 4 ... 30, of each the half and a part of the rest by chance."""
+    delay = RECONNECT_FIRST_S
+    while True:
+        yield delay * (1 + chance()) / 2
+        delay = min(2 * delay, RECONNECT_MOST_S)
 
 
 class MqttSession:
@@ -95,7 +103,7 @@ class MqttSession:
         return self._connection is not None and self._connection.publish(topic, payload)
 
     async def _stay_connected(self) -> None:
-        delay = RECONNECT_FIRST_S
+        delays = reconnect_delays(self._chance)
         while True:
             await self._waiting.room()  # what waits here would come again on the new connection
             opened = asyncio.get_running_loop().time()
@@ -105,9 +113,8 @@ class MqttSession:
                 log.exception("MQTT session %s", self._subscription.client_id)
                 self._tell(f"the connection was given up after {error!r}")
             if asyncio.get_running_loop().time() - opened > STEADY_S:
-                delay = RECONNECT_FIRST_S
-            await asyncio.sleep(delay * (1 + self._chance()) / 2)
-            delay = min(2 * delay, RECONNECT_MOST_S)
+                delays = reconnect_delays(self._chance)
+            await asyncio.sleep(next(delays))
 
     async def _one_connection(self) -> str:
         """Connect, serve until it is lost. Returns why it was lost."""

@@ -10,7 +10,7 @@ from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
 from gateway.meter_data import CJT188, DLT645
 from gateway.meter_line_checks import meter_line_contradictions
-from gateway.mqtt_checks import mqtt_contradictions, source_contradictions
+from gateway.mqtt_checks import mqtt_contradictions, pushed_meter_contradictions
 from gateway.profile import MESSAGE, MODBUS, Profile, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
@@ -39,7 +39,7 @@ def contradictions(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
     yield from _ways(draft, site_file)
     yield from _profiles(draft, site_file)
     yield from _meters(draft)
-    yield from source_contradictions(draft)
+    yield from pushed_meter_contradictions(draft)
     yield from _points(draft)
     yield from _parents(draft)
     yield from _accounts(draft)

@@ -15,6 +15,7 @@ from gateway.destination_form import (
     WitnessForm,
 )
 from gateway.errors import Problem
+from gateway.payload_mapping import PayloadMapping
 from gateway.profile import Profile
 from gateway.site_form import (
     LINE_FORMS,
@@ -61,6 +62,7 @@ class SiteDraft:
     metrology: MetrologyForm = field(default_factory=MetrologyForm)
     ids: dict[str, dict[str, Place]] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
+    mappings: dict[str, PayloadMapping] = field(default_factory=dict)  # of MQTT lines, by their id
     heard: dict[str, Sequence[str]] = field(default_factory=dict)  # topic filters by the id of an MQTT line
 
     def point(self, point_id: str) -> PointForm | None:

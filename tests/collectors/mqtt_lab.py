@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from collectors.mqtt import MqttCollector, Rejected
 from collectors.sequences import Lost, Sequences
@@ -52,7 +52,7 @@ meter = "M-{point}"
 
 def site_text(port: int, line: str, meters: dict[str, str], profile: str = "electricity/named_values") -> str:
     """A site file: `meters` holds by point the keys of its meter beside id, line and profile."""
-    carrier = profile.split("/")[0]
+    carrier = profile.partition("/")[0]
     counts = "active_energy_import" if carrier == "electricity" else "volume"
     told = {"profile": profile, "carrier": carrier, "counts": counts}
     return HEAD.format(port=port, line=line) + "".join(
@@ -75,7 +75,7 @@ class MqttLab:
         told["on_lost"] = lambda lost, series: self.lost.append((lost, series))
         self.collector = MqttCollector(self.site.lines["broker"], self.site, SystemClock(), "", **told)
 
-    async def __aenter__(self) -> "MqttLab":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._collect(self.collector.readings()))
         await self.until(lambda: not self.collector.trouble)
         return self

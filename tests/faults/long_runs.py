@@ -17,6 +17,7 @@ from gateway.journal.slots import account_slots
 from tests.faults.acquiring import fill_for, journal_of, wrong_with
 from tests.faults.flipping import draw_flip, flipped, not_salvaged, readings_journal, undetected
 from tests.faults.kept_up import UPKEEP, journal_of_three_days, wrong_after_upkeep
+from tests.faults.killed_broker import kill_broker
 from tests.faults.killed_push import Figures, kill_pushes
 from tests.faults.kth_call import (
     FEW_ENTRIES,
@@ -218,9 +219,17 @@ def _told(module: str, *words: str) -> dict[str, float]:
     return told
 
 
+def broker_kills(folder: Path, rounds: int, seed: int, say: Progress) -> Outcome:
+    """SIGKILL of the MQTT broker while `emg acquire` takes readings of QoS 1 from it; the moments come by themselves."""
+    figures = kill_broker(folder / "plant", rounds, lambda kills: say(f"{kills} kills"))
+    whole = figures.journaled + figures.lost == figures.published
+    return Outcome(asdict(figures), not figures.wrong and whole and figures.kills == rounds and figures.lost > 0)
+
+
 Run = Callable[[Path, int, int, Progress], Outcome]
 RUNS: dict[str, tuple[Run, int]] = {
     "kills": (kills, 2000),
+    "broker-kills": (broker_kills, 20),
     "power-cuts": (power_cuts, 300),
     "kth-failures": (kth_failures, 10_000),
     "kth-kills": (kth_kills, 10_000),
