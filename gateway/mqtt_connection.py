@@ -22,22 +22,36 @@ from gateway.mqtt_messages import Message, Subscription
 from gateway.socket_watch import SocketWatch, buffered
 
 OPEN_WITHIN_S = 15  # from the first byte to the granted subscription
+READ_AHEAD = 16384  # bytes
 PACKETS_A_TURN = 64  # then the other tasks of the process have their turn
 PROTOCOLS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 log = logging.getLogger("emg.mqtt")
 
 
 class _Client(paho.Client):
-    """paho's client that takes a PUBLISH of QoS 0 or 1 apart by itself.
+    """paho's client that reads ahead, and takes a PUBLISH of QoS 0 or 1 apart by itself.
 
-    The library makes a table of all properties there are for every message, which is most of its time. Should it call
-    its own by another name one day, `on_message` gets what comes as before.
+    The library asks the socket three times for each message, and makes a table of all properties there are, which is
+    most of its time. Should it call its own by other names one day, it does these things itself, as before.
     """
 
     take: Callable[[Message], None]
     longest: int
     number: int
     now: Callable[[], int]
+
+    _read, _at = b"", 0  # what was read, and how far the library has come in it
+
+    def ahead(self) -> bool:
+        """True if something was read that the library has not asked for yet."""
+        return self._at < len(self._read)
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        at = self._at
+        if at >= len(self._read):
+            self._read, at = super()._sock_recv(READ_AHEAD), 0
+        self._at = at + bufsize
+        return self._read[at : at + bufsize]
 
     def _handle_publish(self) -> MQTTErrorCode:
         """Source: MQTT Version 5.0, OASIS Standard - §3.3 PUBLISH."""
@@ -178,10 +192,14 @@ class Connection:
             seen = self._seen
             if not self._watch.reading or not self._guarded(self._client.loop_read):
                 return
-            if self._seen == seen and not buffered(self._client.socket()):
+            if self._seen == seen and not self._more():
                 return
-        if buffered(self._client.socket()):
+        if self._more():
             self._watch.soon()
+
+    def _more(self) -> bool:
+        """True if bytes have been read that the socket no longer shows."""
+        return self._client.ahead() or buffered(self._client.socket())
 
     def _guarded(self, step: Callable[[], MQTTErrorCode]) -> bool:
         """Do one step of paho; whatever goes wrong ends this connection and is told."""
