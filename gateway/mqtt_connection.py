@@ -225,9 +225,7 @@ class Connection:
         topics = self._subscription.filters
         if self._subscription.version == "5":
             # Retained messages once per session only: they are refused as readings, and told so once.
-            # None at all to a share (MQTT 5 - §4.8.2), where some brokers refuse to be asked otherwise.
-            handling = SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
-            options = SubscribeOptions(qos=1, retainHandling=handling)
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
             client.subscribe([(topic, options) for topic in topics])
         else:
             client.subscribe([(topic, 1) for topic in topics])
