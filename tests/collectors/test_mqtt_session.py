@@ -2,11 +2,13 @@
 
 import asyncio
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway import mqtt_connection
 from gateway.clocks import SystemClock
 from gateway.errors import ConfigError
 from gateway.mqtt_messages import Message, Subscription
@@ -233,3 +235,35 @@ async def test_tls_with_the_right_ca_carries_readings_and_with_another_nothing(m
     with pytest.raises(ConfigError, match="a CA certificate in PEM form"):
         async with MqttSession(asked(mosquitto, tls_ca=str(tmp_path / "missing.pem")), SystemClock()):
             pass
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_our_own_reading_of_packets_says_what_the_library_would_say(
+    mosquitto: Any, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    payloads = ["x", "", "ü" * 300, "y" * 40_000, "z"]
+    found = []
+    own = mqtt_connection._Client._handle_publish
+    used: list[int] = []
+
+    def counted(client: Any) -> Any:
+        used.append(1)
+        return own(client)
+
+    for name in ("ours", "library"):
+        if name == "ours":
+            monkeypatch.setattr(mqtt_connection._Client, "_handle_publish", counted)
+        else:
+            monkeypatch.delattr(mqtt_connection._Client, "_handle_publish")
+            monkeypatch.delattr(mqtt_connection._Client, "_sock_recv")
+        subscription = replace(asked(mosquitto, version=version), client_id=name)
+        async with MqttSession(subscription, SystemClock()) as session:
+            await connected(session)
+            for qos, payload in enumerate(payloads):
+                await asyncio.to_thread(mosquitto.publish, f"{TOPIC}/é", payload, qos=qos % 2)
+            messages = await some(session, len(payloads))
+            assert session.acknowledge(*messages)
+            found.append([message._replace(received_at=0, mid=message.mid > 0) for message in messages])
+    assert len(used) == len(payloads), "the library still calls it"
+    assert found[0] == found[1]
+    assert [message.payload.decode() for message in found[0]] == payloads
