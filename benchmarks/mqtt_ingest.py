@@ -184,6 +184,7 @@ async def ours(port: int, name: str, version: str, count: int, folder: Path) -> 
     from gateway.clocks import SystemClock  # noqa: PLC0415
     from gateway.config import load_site  # noqa: PLC0415
     from gateway.journal.writer import Journal  # noqa: PLC0415
+    from gateway.profile import site_profiles  # noqa: PLC0415
 
     file = folder / "site.toml"
     file.write_text(
@@ -204,7 +205,7 @@ async def ours(port: int, name: str, version: str, count: int, folder: Path) -> 
     watch = ClockWatch(clock)
     recording = Counting(site, journal, SlotAccount({}), watch=watch, clock=clock, why="", counts={})
     begin()
-    reading = asyncio.create_task(read_pushed(site, site.lines["broker"], recording))
+    reading = asyncio.create_task(read_pushed(site, site_profiles(site), site.lines["broker"], recording))
     await asyncio.wait([reading, asyncio.create_task(complete.wait())], return_when=asyncio.FIRST_COMPLETED)
     end(count, entries=journal.durable_sequence)
     reading.cancel()

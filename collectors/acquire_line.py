@@ -107,8 +107,10 @@ async def read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, r
         log.warning("line %s: %s messages of %s were lost before they came here", line.id, lost.missing, lost.counter)
         pending.append(recording.record_lost(line.id, lost, series))
 
-    told = {"on_rejected": on_rejected, "on_lost": on_lost}
-    collector = LINES[line.kind](Opening(site, profiles, line, recording.clock, sequences=sequences, **told))
+    opening = Opening(
+        site, profiles, line, recording.clock, on_rejected=on_rejected, on_lost=on_lost, sequences=sequences
+    )
+    collector = LINES[line.kind](opening)
     async with aclosing(collector.readings()) as readings:
         async for batch in readings:
             # The next list is asked for, and this one acknowledged, only when all of it is on disk. Entries are in the

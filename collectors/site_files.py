@@ -12,7 +12,8 @@ from gateway.profile import own_profiles
 from gateway.toml_form import read_toml
 
 Content = Mapping[str, str]  # SHA-256 of each file by its path; a file that is not there is left out
-NAMING = frozenset({"mapping", "payload", "tls_ca", "tls_cert", "tls_key"})  # keys of the site file whose value is the path of another file
+# Keys of the site file whose value is, or may be, the path of another file.
+NAMING = frozenset({"mapping", "payload", "tls_ca", "tls_cert", "tls_key"})
 RECENT_NS = 2 * 10**9  # a file this young may be written again without a new time of modification
 
 _State = tuple[int, int, int]

@@ -8,17 +8,17 @@ from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
+from gateway.meter_checks import doubled_ratios, misplaced_map, unstated_ratios
 from gateway.meter_data import CJT188, DLT645
 from gateway.meter_line_checks import meter_line_contradictions
 from gateway.mqtt_checks import mqtt_contradictions, pushed_meter_contradictions
-from gateway.profile import MESSAGE, MODBUS, Profile, load_profile, own_profiles, profile_names
+from gateway.profile import MESSAGE, MODBUS, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
 from gateway.site_form import (
     AccountForm,
     FilesForm,
     LineForm,
-    MeterForm,
     ModbusTcpForm,
     MqttForm,
     PointForm,
@@ -112,11 +112,11 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
                 f"a line that can carry {meter.profile!r}, whose values come by {profile.wire}",
             )
         if profile is not None and profile.side != "secondary":
-            yield from _ratios(draft, place, meter, profile.side)
+            yield from doubled_ratios(draft, place, meter, profile.side)
         if profile is not None and profile.side == "secondary":
-            yield from _unstated_ratios(draft, place, meter, profile)
+            yield from unstated_ratios(draft, place, meter, profile)
         if profile is not None:
-            yield from _base_address(draft, place, meter, profile)
+            yield from misplaced_map(draft, place, meter, profile)
         if line is not None and _wire(line) == MODBUS:
             other = addresses.setdefault((meter.line, meter.device_address), place)
             if other != place:
@@ -129,40 +129,6 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
 
 def _wire(line: LineForm) -> str:
     return _WIRES.get(line.kind.partition("-")[0], MESSAGE)
-
-
-def _ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iterator[Problem]:
-    shows = "primary values" if side == "primary" else "values without transformers"
-    for key in ("ct_ratio", "pt_ratio"):
-        if getattr(meter, key) != 1:
-            yield draft.lines.problem(
-                (*place, key),
-                shown(getattr(meter, key)),
-                f"1, because {meter.profile!r} shows {shows}",
-                "The ratio would be applied twice; remove the key.",
-            )
-
-
-def _unstated_ratios(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
-    """Ratios by which totals would be valued without anybody having stated them."""
-    for key in profile.ratios.facts:
-        if key not in meter.model_fields_set:
-            expected = f"the ratio by which the totals of {meter.profile!r} are valued"
-            mend = "What the device has set is compared with it; 1 where there is no transformer."
-            yield draft.lines.problem((*place, key), "nothing", expected, mend)
-
-
-def _base_address(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
-    """A map whose beginning is not told, is told to a profile with addresses of its own, or leaves no room."""
-    key, given = (*place, "base_address"), meter.base_address
-    if profile.relative and not given:
-        expected = f"the address where the register map of {meter.profile!r} begins in this meter"
-        yield draft.lines.problem(key, "nothing", expected, "The profile counts its addresses from there.")
-    elif given and not profile.relative:
-        expected = f"no such key: {meter.profile!r} has addresses of its own"
-        yield draft.lines.problem(key, shown(given), expected, "Remove the key.")
-    elif given and given + (end := max(found.reach.stop for found in profile.registers.values())) > 0x10000:
-        yield draft.lines.problem(key, shown(given), f"room for the {end} words of {meter.profile!r} below 65536")
 
 
 def _points(draft: SiteDraft) -> Iterator[Problem]:

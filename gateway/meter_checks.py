@@ -1,0 +1,45 @@
+"""What a meter of the site file says that its profile contradicts: transformer ratios, and where its map begins."""
+
+from collections.abc import Iterator
+
+from gateway.errors import Problem
+from gateway.profile import Profile
+from gateway.site_draft import SiteDraft
+from gateway.site_form import MeterForm
+from gateway.toml_form import shown
+from gateway.toml_lines import Place
+
+
+def doubled_ratios(draft: SiteDraft, place: Place, meter: MeterForm, side: str) -> Iterator[Problem]:
+    """Transformer ratios told of a meter that shows primary values already."""
+    shows = "primary values" if side == "primary" else "values without transformers"
+    for key in ("ct_ratio", "pt_ratio"):
+        if getattr(meter, key) != 1:
+            yield draft.lines.problem(
+                (*place, key),
+                shown(getattr(meter, key)),
+                f"1, because {meter.profile!r} shows {shows}",
+                "The ratio would be applied twice; remove the key.",
+            )
+
+
+def unstated_ratios(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
+    """Ratios by which totals would be valued without anybody having stated them."""
+    for key in profile.ratios.facts:
+        if key not in meter.model_fields_set:
+            expected = f"the ratio by which the totals of {meter.profile!r} are valued"
+            mend = "What the device has set is compared with it; 1 where there is no transformer."
+            yield draft.lines.problem((*place, key), "nothing", expected, mend)
+
+
+def misplaced_map(draft: SiteDraft, place: Place, meter: MeterForm, profile: Profile) -> Iterator[Problem]:
+    """A map whose beginning is not told, is told to a profile with addresses of its own, or leaves no room."""
+    key, given = (*place, "base_address"), meter.base_address
+    if profile.relative and not given:
+        expected = f"the address where the register map of {meter.profile!r} begins in this meter"
+        yield draft.lines.problem(key, "nothing", expected, "The profile counts its addresses from there.")
+    elif given and not profile.relative:
+        expected = f"no such key: {meter.profile!r} has addresses of its own"
+        yield draft.lines.problem(key, shown(given), expected, "Remove the key.")
+    elif given and given + (end := max(found.reach.stop for found in profile.registers.values())) > 0x10000:
+        yield draft.lines.problem(key, shown(given), f"room for the {end} words of {meter.profile!r} below 65536")
