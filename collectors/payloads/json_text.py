@@ -12,7 +12,8 @@ import orjson
 
 from collectors.payloads.said import PayloadRefused, Shown
 
-_MANY_DIGITS = re.compile(rb"[0-9.]{16}")
+# Digits that a float may not hold; and what would make `":` stand elsewhere than behind each key, once.
+_UNPLAIN = re.compile(rb'[0-9.]{16}|\\|"\s+:')
 LONGEST_NUMBER = 64  # characters; no instrument shows more
 
 
@@ -44,7 +45,7 @@ def read_plain_json(payload: bytes) -> dict[str, object] | None:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError:
         return None
-    if type(document) is not dict or _MANY_DIGITS.search(payload):
+    if type(document) is not dict or _UNPLAIN.search(payload):
         return None
     keys = len(document)
     for name, value in document.items():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collectors.payloads.emg_v1 import Address, PayloadRefused, read_payload, read_topic
+from collectors.payloads.json_text import read_json, read_plain_json
 
 GOOD = b'{"ts":"2026-11-24T03:00:00Z","seq":7,"values":{"volume":123.45,"volume_flow":1.2},"q":0}'
 
@@ -126,3 +127,27 @@ def test_the_topic_names_enterprise_site_and_point() -> None:
 def test_any_other_topic_is_refused(topic: str) -> None:
     with pytest.raises(PayloadRefused, match="topic"):
         read_topic(topic)
+
+
+TEXTS = st.sampled_from(
+    ["1", "815.125", "-0.5", "1e3", "0.1", "123456789012345", "0.123456789012345678", "1e999", "9" * 40]
+)
+VALUES = st.one_of(TEXTS, st.sampled_from(["null", "true", '"2\\":3"', "[1.5]", '{"a":1.25}', "NaN", '"x"']))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "ts", "values"]), VALUES), max_size=4), st.sampled_from(["", " "]))
+@settings(max_examples=300)
+def test_the_fast_way_through_json_says_what_the_careful_one_says(pairs: list[tuple[str, str]], space: str) -> None:
+    text = "{" + ",".join(f'"{key}"{space}:{value}' for key, value in pairs) + "}"
+    fast = read_plain_json(text.encode())
+    if fast is not None:
+        careful = read_json(text.encode())
+        assert str(fast).replace("'Infinity'", "inf") == str(careful) or fast == careful
+
+
+def test_the_fast_way_is_taken_for_what_meters_send_and_never_where_digits_or_keys_would_be_lost() -> None:
+    assert read_plain_json(GOOD) == read_json(GOOD)
+    assert read_plain_json(b'{"a":1,"a":2}') is None
+    assert read_plain_json(b'{"values":{"a":1,"a":2}}') is None
+    assert read_plain_json(b'{"a":1.0000000000000001}') is None
+    assert read_plain_json(b'{"a" :1,"a":2}') is None
