@@ -5,6 +5,7 @@ The word at address a of device d is d * 1000 + a. Frames take the time on the w
 
 import asyncio
 import os
+import select
 import threading
 import time
 import tty
@@ -48,9 +49,12 @@ class RtuBus(threading.Thread):
         self._character_s = 11 / baud if baud else 0.0
         self._echo = echo
         self._free_at = 0.0
+        self._ending = False
 
     def run(self) -> None:
-        while True:
+        while not self._ending:
+            if not select.select([self._ours], [], [], 0.02)[0]:
+                continue
             try:
                 question = os.read(self._ours, 256)
             except OSError:
@@ -71,9 +75,16 @@ class RtuBus(threading.Thread):
                     return
             self._free_at = time.perf_counter()
 
-    def close(self) -> None:
-        os.close(self._theirs)
+    def vanish(self) -> None:
+        """The adapter is pulled out."""
+        self._ending = True
+        self.join()
         os.close(self._ours)
+
+    def close(self) -> None:
+        if not self._ending:
+            self.vanish()
+        os.close(self._theirs)
 
 
 def _sleep_until(at: float) -> None:
