@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from collectors.blocks import Block, Span
 from collectors.polled_blocks import PolledBlock, PolledRegister
-from collectors.polling import PolledDevice
+from collectors.polling import PolledDevice, phase_us
 from gateway.domain.sites import Line, Meter, Series, Site
 from gateway.encoding import IN_MESSAGE
 from gateway.meter_data import DLT645, DataManner, DataPlace, DataPlan, PlannedData
@@ -32,7 +32,7 @@ def metered_devices(site: Site, line: Line, profiles: Mapping[str, Profile] | No
     where they were read before. Raises ProfileError from profiles that are read here.
     """
     devices = [
-        PolledDevice(meter.id, address_of(meter), tuple(_questions(site, meter, profile)))
+        PolledDevice(meter.id, address_of(meter), tuple(_questions(site, meter, profile)), phase_us=phase_us(meter))
         for meter, profile in _meters(site, line, profiles)
     ]
     return [device for device in devices if device.blocks]

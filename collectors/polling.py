@@ -37,6 +37,7 @@ class PolledDevice(NamedTuple):
     blocks: tuple[PolledBlock, ...]
     declared: Meter | None = None  # what the site file says of it
     profile: Profile | None = None
+    phase_us: int = 0  # how long after the line's slots it is asked
 
 
 def polled_devices(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
@@ -73,7 +74,12 @@ def _device(site: Site, line: Line, meter: Meter, profile: Profile) -> PolledDev
             [Problem(file=str(site.file), line=None, key=key, found=str(max_words), expected=expected)]
         ) from None
     blocks = tuple(serve(block, registers) for block in plan)
-    return PolledDevice(meter.id, meter.device_address, blocks, meter, profile)
+    return PolledDevice(meter.id, meter.device_address, blocks, meter, profile, phase_us(meter))
+
+
+def phase_us(meter: Meter) -> int:
+    """How long after its line's slots a meter is asked [us]."""
+    return int(meter.phase_s * MICROSECONDS)
 
 
 def _span(table: str, words: range, base: int) -> Span:
@@ -191,6 +197,14 @@ class _Turn:
         self.patience = RESTED if alive else self.patience.after_failure(slot)
         return readings
 
+    def asleep_at(self, slot: int) -> bool:
+        """True if it was silent last time and may be asked again."""
+        return self.patience.failures > 0 and self.patience.due(slot)
+
+    def order(self) -> tuple[bool, int, int]:
+        """Its place among the devices of its line: those that answer first, then by phase, then who waited longest."""
+        return self.patience.failures > 0, self.device.phase_us, self.patience.not_before
+
     async def _together(
         self, slot: int, wire: RegisterLine, clock: Clock, timeout_s: float, pipeline: int
     ) -> dict[tuple[str, int], Answer]:
@@ -223,11 +237,13 @@ async def poll(
 
     At every slot that is run each series is accounted for: read, doubted, or MISSING with its reason; a slot that
     is passed over is seen by whoever counts. A reading belongs to the slot in which it was taken: that of a device
-    whose turn comes late belongs to a later one. Devices that were silent last time are asked after all others, so
-    that they delay nobody's sample.
+    whose turn comes late belongs to a later one. A device is asked no sooner than its phase after the slot. Devices
+    that were silent last time are asked after all others, the one that has waited longest first, and only while a
+    silence ends before the next slot: so they delay nobody's sample. One that has been due for longer than the
+    longest patience is asked all the same, one a slot.
     """
     turns = [_Turn(device) for device in devices]
-    timeout_s = float(line.timeout_s)
+    timeout_s, timeout_us = float(line.timeout_s), int(line.timeout_s * MICROSECONDS)
     patience = RESTED  # with the line itself: no connection, nobody to ask
     newest = 0  # the greatest label given
     grid = line_grid(line)
@@ -237,7 +253,16 @@ async def poll(
                 continue
             newest = slot
             unreachable = "" if patience.due(slot) else "line.backoff"
-            for turn in sorted(turns, key=lambda turn: turn.patience.failures > 0):
+            spared = any(not turn.patience.failures for turn in turns)  # there is somebody whose next slot counts
+            forced = False  # one a slot is asked in spite of that
+            for turn in sorted(turns, key=_Turn.order):
+                if turn.device.phase_us:
+                    await clock.sleep_until(slot + turn.device.phase_us)
+                if spared and turn.asleep_at(slot) and clock.now() + timeout_us > slot + grid.period_us:
+                    if forced or not turn.patience.overdue(slot):
+                        yield missing(turn.device.blocks, slot, "line.backoff")
+                        continue
+                    forced = True
                 if not unreachable and turn.patience.due(slot):
                     try:
                         await wire.connect(timeout_s)

@@ -51,6 +51,10 @@ class Backoff(NamedTuple):
         # A wait longer than the cap can only come from a clock that was set back since.
         return slot >= self.not_before or self.not_before - slot > BACKOFF_CAP_US
 
+    def overdue(self, slot: int) -> bool:
+        """True if it has been due for longer than the longest wait: it must not be put off any more."""
+        return slot - self.not_before > BACKOFF_CAP_US
+
     def after_failure(self, slot: int) -> "Backoff":
         """The patience after one more failure at this slot [us, UTC]."""
         failures = self.failures + 1

@@ -1,11 +1,11 @@
-"""What a meter of the site file says that its profile contradicts: transformer ratios, and where its map begins."""
+"""What a meter of the site file says that its profile contradicts: ratios, beginning of its map, phase."""
 
 from collections.abc import Iterator
 
 from gateway.errors import Problem
 from gateway.profile import Profile
 from gateway.site_draft import SiteDraft
-from gateway.site_form import MeterForm
+from gateway.site_form import MeterForm, PolledForm
 from gateway.toml_form import shown
 from gateway.toml_lines import Place
 
@@ -43,3 +43,14 @@ def misplaced_map(draft: SiteDraft, place: Place, meter: MeterForm, profile: Pro
         yield draft.lines.problem(key, shown(given), expected, "Remove the key.")
     elif given and given + (end := max(found.reach.stop for found in profile.registers.values())) > 0x10000:
         yield draft.lines.problem(key, shown(given), f"room for the {end} words of {meter.profile!r} below 65536")
+
+
+def misplaced_phase(draft: SiteDraft, place: Place, meter: MeterForm) -> Iterator[Problem]:
+    """A phase after which an answer may fall into the next slot, or one of a meter that is not asked."""
+    key, line = (*place, "phase_s"), draft.way(meter.line)
+    if isinstance(line, PolledForm) and meter.phase_s + line.timeout_s > line.period_s:
+        expected = f"a phase that leaves the timeout of {line.timeout_s} s within the period of {line.period_s} s"
+        yield draft.lines.problem(key, shown(meter.phase_s), expected)
+    elif line is not None and not isinstance(line, PolledForm):
+        expected = f"no such key: on a line of kind {line.kind} nobody is asked"
+        yield draft.lines.problem(key, shown(meter.phase_s), expected, "Remove the key.")

@@ -8,7 +8,7 @@ from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
-from gateway.meter_checks import doubled_ratios, misplaced_map, unstated_ratios
+from gateway.meter_checks import doubled_ratios, misplaced_map, misplaced_phase, unstated_ratios
 from gateway.meter_data import CJT188, DLT645
 from gateway.meter_line_checks import meter_line_contradictions
 from gateway.mqtt_checks import mqtt_contradictions, pushed_meter_contradictions
@@ -117,6 +117,8 @@ def _meters(draft: SiteDraft) -> Iterator[Problem]:
             yield from unstated_ratios(draft, place, meter, profile)
         if profile is not None:
             yield from misplaced_map(draft, place, meter, profile)
+        if meter.phase_s:
+            yield from misplaced_phase(draft, place, meter)
         if line is not None and _wire(line) == MODBUS:
             other = addresses.setdefault((meter.line, meter.device_address), place)
             if other != place:

@@ -214,6 +214,9 @@ class MeterForm(Form):
     )
     max_words: StrictInt = Field(default=125, ge=1, le=125, description="longest block that it answers")
     source: StrictStr = Field(default="", description="what messages call it, where that is not the id of its point")
+    phase_s: Number = Field(
+        default=0, ge=0, lt=60, validate_default=True, description="seconds after the line's slots at which it is asked"
+    )
 
 
 class PointForm(Form):

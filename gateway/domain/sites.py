@@ -136,6 +136,7 @@ class Meter:
     base_address: int = 0  # where its register map begins, for a profile that counts from there
     source: str = ""  # mqtt: what messages call it, where that is not the id of its point
     max_words: int = 125  # longest block that it answers, where that is less than its profile says
+    phase_s: Decimal = Decimal(0)  # how long after the line's slots it is asked; its slot stays the line's
 
     @property
     def asked_at(self) -> int | str:
