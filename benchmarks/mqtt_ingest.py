@@ -203,7 +203,7 @@ async def ours(port: int, name: str, version: str, count: int, folder: Path) -> 
 
     journal = Journal.open(folder / "data" / "journal", gateway_id="gw", clock=clock)
     watch = ClockWatch(clock)
-    recording = Counting(site, journal, SlotAccount({}), watch=watch, clock=clock, why="", counts={})
+    recording = Counting(site, journal, SlotAccount({}), watch=watch, clock=clock, why="", sequences={})
     begin()
     reading = asyncio.create_task(read_pushed(site, site_profiles(site), site.lines["broker"], recording))
     await asyncio.wait([reading, asyncio.create_task(complete.wait())], return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ from collectors.acquire_line import keep_reading
 from collectors.acquire_parts import Part, Parts
 from collectors.acquire_setup import Setup, read_setup
 from collectors.acquire_upkeep import retain_daily
+from collectors.line_counts import AcquireCounts
 from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
 from collectors.reloading import Reloading
 from collectors.slot_account import STOPPED, SlotAccount, account_before, begin_account
@@ -76,6 +77,7 @@ class Acquisition:
         self.watch = ClockWatch(clock)
         self.identity = identity(site)
         self._reloading = Reloading(self.setup, clock, reload or asyncio.Event())
+        self.counts = AcquireCounts(since=clock.now())
         self.journal_dir = site.data_dir / "journal"
         self._store = ReadingStoreSink(site, clock)
         outliving.callback(self._store.close)
@@ -159,8 +161,16 @@ class Acquisition:
         self.watch.begin(newest=before.newest, known=before.known, boot=boot_id())
         now = self.watch.now()
         account = begin_account(self.setup.schedules, before, since=None if self.watch.broken else now)
+        self.counts.waiting = 0  # what waited for a journal that stopped was told as a gap
         recording = Recording(
-            self.site, journal, account, watch=self.watch, clock=self.clock, why=why, counts=before.counts
+            self.site,
+            journal,
+            account,
+            watch=self.watch,
+            clock=self.clock,
+            why=why,
+            sequences=before.counts,
+            counts=self.counts,
         )
         await recording.tell_clock()
         await recording.close_account(SlotAccount(before.standings), now)

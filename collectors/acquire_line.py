@@ -28,17 +28,19 @@ async def keep_reading(
     Raises JournalError.
     """
     clock = recording.watch if polled else recording.clock
+    counts = recording.counts.line(line.id)
     while True:
         try:
             if polled:
                 after = recording.account.newest(line.id)
-                opening = Opening(site, profiles, line, clock, after=after, tell=recording.tell)
+                opening = Opening(site, profiles, line, clock, after=after, tell=recording.tell, counts=counts)
                 await read_polled(LINES[line.kind](opening), recording)
             else:
                 await read_pushed(site, profiles, line, recording)
         except JournalError:
             raise
         except Exception as error:  # a line in trouble must not stop its neighbours, whatever the trouble is
+            counts.failed += 1
             log.exception("line %s failed; it starts again in %d s", line.id, LINE_RESTART_S)
             await recording.line_failed(line.id, repr(error))
         await clock.sleep_until(clock.now() + LINE_RESTART_S * MICROSECONDS)
@@ -70,6 +72,7 @@ class _Waiting:
     async def put(self, batch: Sequence[Reading]) -> None:
         """Hand over one list; waits only while too many wait. Raises JournalError when an earlier one failed."""
         self._lists.append(batch)
+        self._recording.counts.waiting += 1
         while True:
             if self._writing is None or self._writing.done():
                 if self._writing is not None:
@@ -88,6 +91,7 @@ class _Waiting:
     async def _write(self) -> None:
         while self._lists:
             lists, self._lists = self._lists, []
+            self._recording.counts.waiting -= len(lists)
             await self._recording.record_polled(self._line, lists)
 
 
@@ -100,6 +104,7 @@ async def read_pushed(site: Site, profiles: Mapping[str, Profile], line: Line, r
     sequences = recording.sequences[line.id]
 
     def on_rejected(rejected: Rejected) -> None:
+        recording.counts.line(line.id).rejected += 1
         log.warning("line %s: %s refused: %s", line.id, rejected.topic, rejected.reason)
         pending.append(recording.event("message_refused", line=line.id, **rejected._asdict()))
 

@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 
 from collectors.blocks import Block, Span
 from collectors.polled_blocks import PolledRegister
-from collectors.polling import UNREACHABLE, PolledDevice, RegisterLine
+from collectors.polling import UNREACHABLE, PolledDevice
+from collectors.register_line import RegisterLine
 from collectors.schedule import RESTED, Backoff
 from collectors.torn_totals import whole_totals
 from gateway.clocks import Clock

@@ -6,13 +6,16 @@ from typing import NamedTuple
 
 from collectors.device_watch import DeviceWatch, Tell, keep_to_oneself
 from collectors.files import DropFolderCollector
+from collectors.line_counts import LineCounts
 from collectors.meter_line import MeterLine
 from collectors.meter_points import metered_devices
 from collectors.modbus_line import ModbusLine
 from collectors.modbus_rtu import ModbusRtuLine
 from collectors.modbus_tcp import ModbusTcpLine
 from collectors.mqtt import MqttCollector, Rejected
-from collectors.polling import PolledDevice, PollingCollector, RegisterLine, line_grid, polled_devices
+from collectors.polling import PolledDevice, SecondLook, line_grid, polled_devices
+from collectors.polling_collector import PollingCollector
+from collectors.register_line import LateAnswers, RegisterLine
 from collectors.sequences import OnLost, Sequences
 from gateway.clocks import Clock
 from gateway.contracts import Collector
@@ -44,19 +47,29 @@ class Opening(NamedTuple):
     on_rejected: Callable[[Rejected], None] = nothing_to_tell
     on_lost: OnLost = nothing_to_tell
     sequences: Sequences | None = None
+    counts: LineCounts | None = None
 
 
 def _modbus(opening: Opening) -> Collector:
     devices = polled_devices(opening.site, opening.line, opening.profiles)
     look = DeviceWatch(opening.line, opening.clock, opening.tell).after
-    return PollingCollector(opening.line, devices, opening.clock, after=opening.after, look=look, wire=modbus_wire)
+    return _polling(opening, devices, modbus_wire, look)
 
 
 def _meters(opening: Opening) -> Collector:
     site, line = opening.site, opening.line
-    devices = metered_devices(site, line, opening.profiles)
     wire = MeterLine.to(site, line, opening.profiles)
-    return PollingCollector(line, devices, opening.clock, after=opening.after, wire=lambda _: wire)
+    return _polling(opening, metered_devices(site, line, opening.profiles), lambda _: wire)
+
+
+def _polling(
+    opening: Opening,
+    devices: list[PolledDevice],
+    wire: Callable[[Line], LateAnswers],
+    look: SecondLook | None = None,
+) -> Collector:
+    given = opening.line, devices, opening.clock
+    return PollingCollector(*given, after=opening.after, look=look, wire=wire, counts=opening.counts)
 
 
 def _mqtt(opening: Opening) -> Collector:
@@ -115,4 +128,4 @@ def polled_schedules(site: Site, profiles: Mapping[str, Profile] | None = None) 
 
 
 def _series(devices: Iterable[PolledDevice]) -> tuple[str, ...]:
-    return tuple(register.series for device in devices for polled in device.blocks for register in polled.registers)
+    return tuple(series for device in devices for series in device.series)

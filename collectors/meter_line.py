@@ -37,12 +37,18 @@ class MeterLine:
         self._turn = asyncio.Lock()
         self._number = 0  # of the question, 0 to 255
         self._silences = 0
+        self._late = 0
         self._rested_at = 0.0  # by the loop's clock
 
     @classmethod
     def to(cls, site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> Self:
         """The way to the meters of a line. Raises ProfileError."""
         return cls(line, spoken_to(site, line, profiles))
+
+    @property
+    def late(self) -> int:
+        """How many answers to something else came while a question waited."""
+        return self._late
 
     async def connect(self, timeout_s: float) -> None:
         """Open the line unless it is open. Raises LineSilent after `timeout_s` [s]."""
@@ -101,6 +107,7 @@ class MeterLine:
                             self._silences = 0
                             return part
                         others += frame.control >= FROM_METER
+                        self._late += frame.control >= FROM_METER
         except TimeoutError:
             self._give_up()
             if others or finder.spoilt:

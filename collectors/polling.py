@@ -7,13 +7,14 @@ block carry the same instant.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from collectors.blocks import Block, Span, plan_blocks
-from collectors.modbus_tcp import ModbusTcpLine
+from collectors.blocks import Span, plan_blocks
+from collectors.line_counts import LineCounts
 from collectors.polled_blocks import PolledBlock, PolledRegister, readings_in, serve
+from collectors.register_line import RegisterLine
 from collectors.schedule import RESTED, Backoff, slots
 from collectors.wire_time import line_wire
 from gateway.clock_watch import STEPPED_BACK, WAITED_FOR_US
@@ -38,6 +39,11 @@ class PolledDevice(NamedTuple):
     declared: Meter | None = None  # what the site file says of it
     profile: Profile | None = None
     phase_us: int = 0  # how long after the line's slots it is asked
+
+    @property
+    def series(self) -> list[str]:
+        """Every series that it brings."""
+        return [series for polled in self.blocks for series in polled.series]
 
 
 def polled_devices(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> list[PolledDevice]:
@@ -84,22 +90,6 @@ def phase_us(meter: Meter) -> int:
 
 def _span(table: str, words: range, base: int) -> Span:
     return Span(table, base + words.start, len(words))
-
-
-class RegisterLine(Protocol):
-    """What polling needs of a wire: one question at a time, LineError when it is not rightly answered."""
-
-    async def connect(self, timeout_s: float) -> None:
-        """Open the connection unless it is open. Raises LineSilent."""
-        ...
-
-    async def read(self, device_address: int, block: Block, timeout_s: float) -> bytes:
-        """The words of `block` (big-endian). Raises LineSilent, LineGarbled, LineRefused."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection."""
-        ...
 
 
 # What is asked of a device beside its values, once they are read: its readings at this slot, as they are to be kept.
@@ -224,6 +214,24 @@ class _Turn:
         return self._of(polled).failures
 
 
+class _Courtesy:
+    """Who was silent is asked only before `until` while somebody's next slot counts; one overdue a slot still."""
+
+    def __init__(self, turns: Sequence[_Turn], *, until: int) -> None:
+        self._somebody = any(not turn.patience.failures for turn in turns)
+        self._until = until
+        self._forced = False
+
+    def puts_off(self, turn: _Turn, slot: int, now: int) -> bool:
+        """True if the device's question has to wait for another slot."""
+        if not (self._somebody and turn.asleep_at(slot) and now > self._until):
+            return False
+        if self._forced or not turn.patience.overdue(slot):
+            return True
+        self._forced = True
+        return False
+
+
 async def poll(
     wire: RegisterLine,
     line: Line,
@@ -232,6 +240,7 @@ async def poll(
     *,
     after: int | None = None,
     look: SecondLook | None = None,
+    counts: LineCounts | None = None,
 ) -> AsyncGenerator[list[Reading], None]:
     """The readings of every device at every slot of the line behind `after`, one list per device, for ever.
 
@@ -253,65 +262,30 @@ async def poll(
                 continue
             newest = slot
             unreachable = "" if patience.due(slot) else "line.backoff"
-            spared = any(not turn.patience.failures for turn in turns)  # there is somebody whose next slot counts
-            forced = False  # one a slot is asked in spite of that
+            courtesy = _Courtesy(turns, until=slot + grid.period_us - timeout_us)
             for turn in sorted(turns, key=_Turn.order):
-                if turn.device.phase_us:
-                    await clock.sleep_until(slot + turn.device.phase_us)
-                if spared and turn.asleep_at(slot) and clock.now() + timeout_us > slot + grid.period_us:
-                    if forced or not turn.patience.overdue(slot):
-                        yield missing(turn.device.blocks, slot, "line.backoff")
-                        continue
-                    forced = True
-                if not unreachable and turn.patience.due(slot):
+                due = slot + turn.device.phase_us
+                if due > slot:
+                    await clock.sleep_until(due)
+                put_off = courtesy.puts_off(turn, slot, clock.now())
+                if not unreachable and not put_off and turn.patience.due(slot):
                     try:
                         await wire.connect(timeout_s)
                         patience = RESTED
                     except LineError as error:
                         unreachable, patience = error.reason, patience.after_failure(slot)
-                if unreachable:
-                    yield missing(turn.device.blocks, slot, unreachable)
-                    continue
-                readings = await turn.at(slot, wire, clock, timeout_s, pipeline=line.pipeline)
-                if look is not None:
-                    readings = await look(turn.device, readings, wire, slot)
-                newest = max(newest, *(reading.instant for reading in readings))
+                if unreachable or put_off:
+                    readings = missing(turn.device.blocks, slot, unreachable or "line.backoff")
+                else:
+                    readings = await turn.at(slot, wire, clock, timeout_s, pipeline=line.pipeline)
+                    if look is not None:
+                        readings = await look(turn.device, readings, wire, slot)
+                    newest = max(newest, *(reading.instant for reading in readings))
+                if counts is not None:
+                    counts.slot(due, grid.period_us, readings, turn.patience)
                 yield readings
 
 
 def line_grid(line: Line) -> Grid:
     """When the devices of a line are asked."""
     return Grid(int(line.period_s * MICROSECONDS), int(line.phase_s * MICROSECONDS))
-
-
-class PollingCollector:
-    """One polled line: its devices in turn over one connection, Modbus TCP or what `wire` makes (a Collector)."""
-
-    def __init__(
-        self,
-        line: Line,
-        devices: list[PolledDevice],
-        clock: Clock,
-        *,
-        after: int | None = None,
-        look: SecondLook | None = None,
-        wire: Callable[[Line], RegisterLine] = ModbusTcpLine.to,
-    ) -> None:
-        self.line = line.id
-        self._line = line
-        self._devices = devices
-        self._clock = clock
-        self._after = after
-        self._look = look
-        self._wire = wire
-
-    async def readings(self) -> AsyncGenerator[list[Reading], None]:
-        """One list per device and slot, for as long as it is iterated; then the connection is closed."""
-        wire = self._wire(self._line)
-        polled = poll(wire, self._line, self._devices, self._clock, after=self._after, look=self._look)
-        try:
-            async with aclosing(polled) as lists:
-                async for readings in lists:
-                    yield readings
-        finally:
-            wire.close()

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from collectors.device_watch import RATIO, DeviceWatch, Tell, keep_to_oneself
 from collectors.lines import devices_of, wire_to
-from collectors.polling import Answer, PolledDevice, RegisterLine, ask, missing, readings_of
+from collectors.polling import Answer, PolledDevice, ask, missing, readings_of
+from collectors.register_line import RegisterLine
 from gateway.clocks import Clock, SystemClock
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from collectors.blocks import Block, Span, plan_blocks
 from collectors.device_watch import Identifying, identified, said_by
 from collectors.polled_blocks import PolledRegister, readings_in, serve
-from collectors.polling import UNREACHABLE, RegisterLine
+from collectors.polling import UNREACHABLE
+from collectors.register_line import RegisterLine
 from gateway.device_facts import printable
 from gateway.domain.quantities import QUANTITIES
 from gateway.domain.readings import Quality, Reading

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from collectors.line_counts import AcquireCounts
 from collectors.sequences import Lost, Sequences
 from collectors.sequences import Standing as CountStanding
 from collectors.slot_account import APPLIED, NOTED, SlotAccount
@@ -39,17 +40,19 @@ class Recording:
         watch: ClockWatch,
         clock: Clock,
         why: str,
-        counts: Mapping[str, Mapping[str, CountStanding]],
+        sequences: Mapping[str, Mapping[str, CountStanding]],
+        counts: AcquireCounts | None = None,
     ) -> None:
         self.journal = journal
         self.account = account
         self.watch = watch  # gives polled readings their labels
         self.clock = clock
+        self.counts = counts or AcquireCounts(since=clock.now())
         self._telemetry = _telemetry(site)
         self._reason_before = why
         self._why = dict.fromkeys(site.lines, why)
         self._begun: dict[str, int] = {}  # the first instant that a line has read since it began
-        self.sequences = {line: Sequences(counts.get(line)) for line in site.lines}
+        self.sequences = {line: Sequences(sequences.get(line)) for line in site.lines}
         self._turns = {line: asyncio.Lock() for line in site.lines}  # held while a line's entries are written
         self._all_turns = asyncio.Lock()  # held by whoever wants all of them
         self._telling = asyncio.Lock()
@@ -99,7 +102,10 @@ class Recording:
 
     async def record(self, line: str, readings: Sequence[Reading]) -> None:
         """Journal what was pushed; durable when this returns. Raises JournalError."""
+        begun = self.clock.monotonic_ns()
         await self.journal.append_readings(line, readings, telemetry=self._telemetry)
+        self.counts.commit.add((self.clock.monotonic_ns() - begun) // 1000)
+        self.counts.line(line).store(readings)
 
     async def record_lost(self, line: str, lost: Lost, series: Sequence[str]) -> None:
         """Journal that messages were lost on their way, or that their publisher began to count anew.
@@ -213,8 +219,9 @@ class Recording:
 
     async def _record_gaps(self, line: str, passed: Iterable[tuple[int, int, list[str]]]) -> None:
         for first, last, series in passed:
-            reason = self._reason(line, first, last)
-            await self._record_gap(self.account, Gap(line, first, last, self.account.grid(line), series, reason))
+            gap = Gap(line, first, last, self.account.grid(line), series, self._reason(line, first, last))
+            await self._record_gap(self.account, gap)
+            self.counts.line(line).pass_over(gap.slots, series)
 
     async def _record_gap(self, account: SlotAccount, gap: Gap) -> None:
         account.account_gap(gap)

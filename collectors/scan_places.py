@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from collectors.modbus_tcp import ModbusTcpLine
-from collectors.polling import RegisterLine
+from collectors.register_line import RegisterLine
 from gateway.errors import ConfigError, Problem
 
 

@@ -12,8 +12,8 @@ from time import monotonic
 
 from collectors.blocks import Block
 from collectors.device_watch import Identifying
-from collectors.polling import RegisterLine
 from collectors.recognising import AskedOnce, Grade, Match, answers, recognise, surest
+from collectors.register_line import RegisterLine
 from collectors.scan_places import ScanPlace
 from gateway.errors import LineError, LineRefused
 from gateway.profile import Profile

@@ -6,7 +6,8 @@ second is not below the first and less than half such a step above it; otherwise
 """
 
 from collectors.polled_blocks import PolledBlock, PolledRegister
-from collectors.polling import PolledDevice, RegisterLine, ask, readings_of
+from collectors.polling import PolledDevice, ask, readings_of
+from collectors.register_line import RegisterLine
 from gateway.clocks import Clock
 from gateway.domain.readings import Quality, Reading
 

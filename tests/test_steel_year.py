@@ -10,7 +10,8 @@ import pytest
 
 from analytics.rollups import rollup
 from analytics.settle import settle_once
-from collectors.polling import PollingCollector, polled_devices
+from collectors.polling import polled_devices
+from collectors.polling_collector import PollingCollector
 from gateway.clocks import ReplayClock
 from gateway.config import load_site
 from gateway.domain.periods import midnight, period

@@ -57,6 +57,11 @@ class Gap(NamedTuple):
     series: Sequence[str]
     reason: str
 
+    @property
+    def slots(self) -> int:
+        """How many slots of each series."""
+        return (self.last - self.first) // self.grid.period_us + 1
+
     def body(self) -> dict[str, object]:
         """The body of the entry that records it."""
         return {
@@ -66,7 +71,7 @@ class Gap(NamedTuple):
             "period_us": self.grid.period_us,
             "reason": self.reason,
             "series": list(self.series),
-            "slots": (self.last - self.first) // self.grid.period_us + 1,
+            "slots": self.slots,
         }
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from collectors.polling import PollingCollector, polled_devices
+from collectors.polling import polled_devices
+from collectors.polling_collector import PollingCollector
 from gateway.clocks import ReplayClock, SystemClock
 from gateway.domain.readings import Quality, Reading, series_key
 from gateway.domain.sites import Meter, Series, Site

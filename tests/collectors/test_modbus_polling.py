@@ -15,7 +15,8 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from collectors.blocks import Block
-from collectors.polling import PollingCollector, poll, polled_devices
+from collectors.polling import poll, polled_devices
+from collectors.polling_collector import PollingCollector
 from gateway.clocks import ReplayClock, SystemClock
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.sites import Site

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from collectors.blocks import Block
-from collectors.polling import RegisterLine
 from collectors.recognising import Grade
+from collectors.register_line import RegisterLine
 from collectors.scan_command import scan_tcp_main
 from collectors.scan_places import TcpPlace, device_addresses, tcp_places
 from collectors.scanning import FoundDevice, Pace, longest_s, proposal, scan
