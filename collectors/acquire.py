@@ -17,6 +17,7 @@ from collectors.acquire_line import keep_reading
 from collectors.acquire_parts import Part, Parts
 from collectors.acquire_setup import Setup, read_setup
 from collectors.acquire_upkeep import retain_daily
+from collectors.counts_server import CountsServer
 from collectors.line_counts import AcquireCounts
 from collectors.recording import JOURNAL_STOPPED, NOT_RUNNING, Recording
 from collectors.reloading import Reloading
@@ -61,6 +62,7 @@ async def acquire(site: Site, clock: Clock, stop: asyncio.Event, reload: asyncio
             journal = await acquisition.open_journal(stop, again=why == JOURNAL_STOPPED)
             if journal is None:
                 return
+            await acquisition.tell_counts()
             try:
                 await acquisition.run(journal, stop, why=why)
             except* JournalStopped as group:
@@ -86,6 +88,8 @@ class Acquisition:
             sender = witness_sender(witness, gateway_id=site.gateway_id, data_dir=site.data_dir, clock=clock)
             self._witness = sender.start()
             outliving.callback(sender.close)
+        self._server = CountsServer(self.counts, self.watch)
+        outliving.callback(self._server.close)
         self._trouble = ""  # why nothing is taken in; "" while all is in order
         self._delay_s = REOPEN_FIRST_S
 
@@ -126,6 +130,11 @@ class Acquisition:
                 told = True
             await _wait(stop, HELD_EVERY_S)
         return None
+
+    async def tell_counts(self) -> None:
+        """Answer whoever asks how it fares, from the first journal that is ours to the end."""
+        if not self._server.started:
+            await self._server.start(self.site.data_dir, self.site.metrics_listen)
 
     def alarm(self, error: GatewayError) -> None:
         """Tell whoever watches that nothing is taken in, and why."""

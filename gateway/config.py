@@ -83,6 +83,7 @@ def _site(draft: SiteDraft, table: SiteTable, path: Path) -> Site:
         journal=journal_settings(draft.journal, draft.witness, table.gateway_id, folder),
         api_host=draft.api.host,
         api_port=draft.api.port,
+        metrics_listen=draft.metrics.listen or "",
         interval_s=draft.settle.interval_s,
         interpolate_within_s=draft.settle.interpolate_within_s,
         due_soon_days=draft.metrology.due_soon_days,

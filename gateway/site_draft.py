@@ -25,6 +25,7 @@ from gateway.site_form import (
     EnterpriseForm,
     LineForm,
     MeterForm,
+    MetricsForm,
     MetrologyForm,
     PointForm,
     SettleForm,
@@ -58,6 +59,7 @@ class SiteDraft:
     journal: JournalForm = field(default_factory=JournalForm)
     witness: WitnessForm | None = None
     api: ApiForm = field(default_factory=ApiForm)
+    metrics: MetricsForm = field(default_factory=MetricsForm)
     settle: SettleForm = field(default_factory=SettleForm)
     metrology: MetrologyForm = field(default_factory=MetrologyForm)
     ids: dict[str, dict[str, Place]] = field(default_factory=dict)
@@ -105,6 +107,7 @@ def draft_site(document: Mapping[str, Any], lines: TomlLines) -> tuple[SiteDraft
     if "witness" in document:
         draft.witness = _kind(WITNESS_FORMS, _table(document, "witness"), ("witness",), lines, problems)
     draft.api = _one(ApiForm, document.get("api", {}), ("api",), lines, problems) or draft.api
+    draft.metrics = _one(MetricsForm, document.get("metrics", {}), ("metrics",), lines, problems) or draft.metrics
     draft.settle = _one(SettleForm, document.get("settle", {}), ("settle",), lines, problems) or draft.settle
     draft.metrology = (
         _one(MetrologyForm, document.get("metrology", {}), ("metrology",), lines, problems) or draft.metrology

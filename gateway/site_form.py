@@ -3,6 +3,7 @@
 import zoneinfo
 from collections.abc import Mapping
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr
 from pydantic_core import PydanticCustomError
@@ -270,6 +271,26 @@ class ApiForm(Form):
     port: StrictInt = Field(default=8460, ge=0, le=65535, description="TCP port; 0 = any free one")
 
 
+def _loopback_port(text: str) -> str:
+    try:
+        at = urlsplit(f"//{text}")
+        fits = is_loopback(at.hostname or "") and bool(at.port) and at.netloc == text and "@" not in text
+    except ValueError:
+        fits = False
+    if not fits:
+        mend = "It serves this machine only; put a proxy with access control before it."
+        raise PydanticCustomError("loopback", "a loopback address with its port, like 127.0.0.1:9464", {"mend": mend})
+    return text
+
+
+class MetricsForm(Form):
+    """Where the acquiring process itself tells its counts to a Prometheus."""
+
+    listen: Annotated[StrictStr, AfterValidator(_loopback_port)] | None = Field(
+        default=None, description="loopback address and port; without it nothing listens"
+    )
+
+
 class SettleForm(Form):
     """How readings become intervals."""
 
@@ -299,5 +320,6 @@ class SiteForm(Form):
     journal: JournalForm = JournalForm()
     witness: Annotated[WitnessForm, Field(discriminator="kind")] | None = None
     api: ApiForm = ApiForm()
+    metrics: MetricsForm = MetricsForm()
     settle: SettleForm = SettleForm()
     metrology: MetrologyForm = MetrologyForm()

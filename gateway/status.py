@@ -21,6 +21,7 @@ from gateway.errors import ConfigError, GatewayError, StoreError
 from gateway.journal.reader import entries, entries_between, newest_sequence
 from gateway.journal.slots import SlotCount, account_slots
 from gateway.journal.witness import witness_state
+from gateway.line_status import acquire_status, print_lines
 from gateway.sinks.delivery_book import FILE, DeliveryBook
 from gateway.stores.hot_rows import Refused
 from gateway.stores.opening import open_reading_store
@@ -131,7 +132,10 @@ def status_command(
     slots: Annotated[bool, typer.Option(help="account for every scheduled slot; reads the whole journal")] = False,
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Show how old the newest durable reading of every point is; exit 1 when one is late or a store in trouble."""
+    """Show how old every point's newest durable reading is and how each line fares.
+
+    Exit 1 when a point is late, the journal silent, or a store in trouble.
+    """
     try:
         site = load_site(site_file)
     except ConfigError as error:
@@ -142,6 +146,7 @@ def status_command(
     store = stored_so_far(site, journal, now=now)
     ages = store.ages
     copies = sinks_error(site)
+    acquiring = acquire_status(site.data_dir)
     witness = witness_state(site.data_dir) if site.journal.witness else None
     counts = account_slots(entries(site.data_dir / "journal")) if slots else {}
     if json:
@@ -155,11 +160,13 @@ def status_command(
         told |= {"sinks_error": copies, "refused": _refused_as_json(store.refused)}
         told |= {"witness": None if witness is None else witness._asdict()}
         told |= {"disk_free_bytes": journal.free_bytes, "stored_sequence": store.sequence}
+        told |= {"acquire": None if acquiring is None else acquiring.told()}
         told |= {"points": [_as_json(age) for age in ages]}
         told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
         print_json(told)
     else:
         _print(site, store, journal, copies)
+        print_lines(acquiring)
         if witness is not None:
             console().print(f"Witness: knows entry {witness.sent_sequence}. {witness.error}".rstrip(), markup=False)
         if slots:

@@ -3,10 +3,12 @@
 from importlib.metadata import version
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 
 from api.access import CallerScope, Here, Readings
 from api.documents import journal_document
 from api.schemas import HealthDocument, JournalDocument, ReadyDocument
+from gateway.acquire_socket import METRICS, NOT_RUNNING, ask_acquire
 from gateway.status import point_ages
 
 router = APIRouter(tags=["health"])
@@ -33,6 +35,16 @@ def readyz(here: Here, scope: CallerScope, store: Readings, response: Response) 
         journal=journal,
         ages_s={age.point.id: age.age_s for age in ages},
     )
+
+
+@router.get("/metrics", operation_id="metrics", response_class=PlainTextResponse)
+def metrics(here: Here) -> PlainTextResponse:
+    """What the acquiring process counts of lines, devices, journal and clock, in Prometheus's text format.
+
+    `emg_acquire_running` alone, and 0, while none runs.
+    """
+    text = ask_acquire(here.site.data_dir, METRICS) or NOT_RUNNING
+    return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/api/v1/journal", operation_id="journal", tags=["journal"])

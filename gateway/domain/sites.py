@@ -247,6 +247,7 @@ class Site:
     journal: JournalSettings = field(default_factory=JournalSettings)
     api_host: str = "127.0.0.1"
     api_port: int = 8460
+    metrics_listen: str = ""  # "host:port" at which the acquiring process tells its counts; "" where it does not
     interval_s: int = 900
     interpolate_within_s: int = 1200  # settle: a boundary farther between readings than this stays MISSING
     due_soon_days: int = 30
