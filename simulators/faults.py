@@ -5,7 +5,7 @@ import contextlib
 import random
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol, Self
 
 _MBAP = 6  # transaction, protocol and length: what comes before the bytes that the length counts
@@ -63,6 +63,25 @@ class Way:
         self._writer.close()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
+
+
+class Garbage:
+    """Bytes that are no frame come instead of the reply."""
+
+    async def deliver(self, frame: bytes, way: Way) -> None:
+        """As many bytes, none of them as it was."""
+        await way.send(bytes(byte ^ 0xA5 for byte in frame))
+
+
+class ByDevice:
+    """Behind one converter, each device has a fault of its own; replies of the others arrive as they are."""
+
+    def __init__(self, faults: Mapping[int, Fault]) -> None:
+        self._faults = dict(faults)
+
+    async def deliver(self, frame: bytes, way: Way) -> None:
+        """As the fault of the device that replied."""
+        await self._faults.get(frame[_MBAP], _PASS).deliver(frame, way)
 
 
 class Pass:
@@ -182,6 +201,9 @@ class ShiftedTransaction:
         """Write another id over the client's."""
         (transaction,) = struct.unpack_from(">H", frame)
         await way.send(struct.pack(">H", (transaction + self.by) % 65536) + frame[2:])
+
+
+_PASS = Pass()
 
 
 def seeded(seed: int, share: float, faults: Iterable[Fault]) -> Iterator[Fault]:

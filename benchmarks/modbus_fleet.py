@@ -1,0 +1,295 @@
+"""A fleet: 500 meters on 500 connections, each asked three blocks once a second by one `emg acquire`, all journaled.
+
+    python -m benchmarks.modbus_fleet [--devices 500] [--seconds 60] [--loop asyncio,uvloop] [--json]
+
+Every slot is looked at from the meters' side: the simulator, on another core, writes down when it answered. A slot
+is on time when all three answers were given within 1 % of the period (10 ms) behind the device's slot and phase
+(PTB-A 50.8). The acquiring process is the real one with journal, store and account of slots, kept to one core;
+its own counts and the journal are read afterwards and must tell the same slots.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.modbus_client import machine
+from collectors.acquire import LOOP
+from gateway.line_status import acquire_status
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PERIOD_US, ON_TIME_US, BLOCKS = 1_000_000, 10_000, 3
+WARM_UP_S = 8  # connections are opened, the first segments are made
+PROFILE = """
+maker = "Fleet Instruments"
+model = "F-3"
+carrier = "electricity"
+source = "a meter that exists in this benchmark only"
+side = "primary"
+modbus = { table = "input" }
+
+[registers]
+active_energy_import = { at = 0, as = "u32", scale = 0.01, unit = "kWh", kind = "cumulative", resolution = 0.01, modulus = 100000000 }
+active_energy_export = { at = 2, as = "u32", scale = 0.01, unit = "kWh", kind = "cumulative", resolution = 0.01, modulus = 100000000 }
+active_power = { at = 4, as = "float32", unit = "kW", kind = "instantaneous" }
+voltage_l1 = { at = 200, as = "float32", unit = "V", kind = "instantaneous" }
+voltage_l2 = { at = 202, as = "float32", unit = "V", kind = "instantaneous" }
+voltage_l3 = { at = 204, as = "float32", unit = "V", kind = "instantaneous" }
+current_l1 = { at = 206, as = "float32", unit = "A", kind = "instantaneous" }
+current_l2 = { at = 208, as = "float32", unit = "A", kind = "instantaneous" }
+current_l3 = { at = 210, as = "float32", unit = "A", kind = "instantaneous" }
+frequency = { at = 400, as = "u16", scale = 0.01, unit = "Hz", kind = "instantaneous" }
+
+[[example]]
+origin = "worked"
+from = "by hand: 2 x 65536 + 3 = 131075 counts; 1.0 = 3F800000; 5000 x 0.01 Hz = 1388"
+words = { 0 = "0002 0003 0000 0000 3F80 0000", 200 = "3F80 0000 3F80 0000 3F80 0000 3F80 0000 3F80 0000 3F80 0000", 400 = "1388" }
+shows = { active_energy_import = 1310.75, active_energy_export = 0, active_power = 1, voltage_l1 = 1, voltage_l2 = 1, voltage_l3 = 1, current_l1 = 1, current_l2 = 1, current_l3 = 1, frequency = 50 }
+"""
+SITE = """[site]
+name = "fleet"
+timezone = "Asia/Shanghai"
+data_dir = "data"
+gateway_id = "fleet"
+
+[[enterprise]]
+id = "fleet"
+name_zh = "车队"
+name_en = "fleet"
+"""
+DEVICE = """
+[[line]]
+id = "L{n}"
+kind = "modbus-tcp"
+host = "127.0.0.1"
+port = {port}
+period_s = 1
+timeout_s = 0.2
+
+[[meter]]
+id = "M{n}"
+line = "L{n}"
+profile = "electricity/fleet_f3"
+phase_s = {phase_s}
+
+[[point]]
+id = "P{n}"
+enterprise = "fleet"
+name_zh = "点"
+name_en = "point"
+carrier = "electricity"
+level = "equipment"
+role = "internal"
+counts = "active_energy_import"
+meter = "M{n}"
+"""
+WORDS = {0: bytes.fromhex("00020003000000003F800000"), 200: bytes.fromhex("3F800000") * 6, 400: bytes.fromhex("1388")}
+
+
+class Meter:
+    """Answers its three blocks, and writes down when."""
+
+    def __init__(self) -> None:
+        self.answered: list[int] = []
+
+    def read(self, table: str, address: int, count: int, instant: int) -> bytes | None:
+        words = WORDS.get(address) if table == "input" else None
+        if words is None or len(words) != 2 * count:
+            return None
+        self.answered.append(instant)
+        return words
+
+
+def serve(devices: int, core: int, pipe: Connection) -> None:
+    """The simulator: one port a device. Told anything, it says what each has answered, and ends."""
+    from gateway.clocks import SystemClock  # noqa: PLC0415 - in the process that needs it
+    from simulators.modbus_server import ModbusServer  # noqa: PLC0415 - same
+
+    async def run() -> None:
+        meters = [Meter() for _ in range(devices)]
+        servers = [ModbusServer({1: meter}, clock=SystemClock()) for meter in meters]
+        pipe.send([await server.start() for server in servers])
+        await asyncio.to_thread(pipe.recv)
+        pipe.send([meter.answered for meter in meters])
+
+    os.sched_setaffinity(0, {core})
+    asyncio.run(run())
+
+
+@contextmanager
+def simulated(devices: int, core: int) -> Iterator[tuple[list[int], Connection]]:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(devices, core, there), daemon=True)
+    process.start()
+    try:
+        yield here.recv(), here
+    finally:
+        process.join(10)
+        process.kill()
+
+
+def phase_us(n: int, devices: int) -> int:
+    """Spread over the first 0.8 s, so that an answer falls into its slot even after the timeout."""
+    return n * 800_000 // devices
+
+
+def write_site(folder: Path, ports: list[int]) -> Path:
+    profile = folder / "profiles" / "electricity" / "fleet_f3.toml"
+    profile.parent.mkdir(parents=True)
+    profile.write_text(PROFILE, "utf-8")
+    devices = [
+        DEVICE.format(n=n, port=port, phase_s=f"{phase_us(n, len(ports)) / 1e6:.6f}") for n, port in enumerate(ports)
+    ]
+    site = folder / "site.toml"
+    site.write_text(SITE + "".join(devices), "utf-8")
+    return site
+
+
+class Usage(NamedTuple):
+    """Processor seconds and memory [MB] of the acquiring process."""
+
+    cpu_s: float
+    rss_mb: float
+
+
+def usage(pid: int) -> Usage:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
+    ticks = int(fields[11]) + int(fields[12])
+    return Usage(ticks / os.sysconf("SC_CLK_TCK"), int(status["VmRSS"].split()[0]) / 1024)
+
+
+def slots_kept(answered: list[list[int]], first: int, last: int) -> Counter[str]:
+    """What became of every slot from `first` up to `last` [us, UTC], seen by the meters."""
+    found: Counter[str] = Counter()
+    offsets = []
+    for n, instants in enumerate(answered):
+        phase = phase_us(n, len(answered))
+        slots: dict[int, list[int]] = {}
+        for instant in instants:
+            slots.setdefault((instant - phase) // PERIOD_US * PERIOD_US, []).append((instant - phase) % PERIOD_US)
+        for slot in range(first, last, PERIOD_US):
+            offset = slots.get(slot, [])
+            found["scheduled"] += 1
+            whole = len(offset) == BLOCKS
+            found["on_time"] += whole and max(offset) <= ON_TIME_US
+            found["late"] += whole and max(offset) > ON_TIME_US
+            found["incomplete"] += not whole
+            offsets += offset[-1:]
+    offsets.sort()
+    for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1)):
+        found[f"offset_{name}_us"] = offsets[min(len(offsets) - 1, int(share * len(offsets)))] if offsets else 0
+    return found
+
+
+def measured(devices: int, seconds: int, loop: str, folder: Path, *, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
+    """One run of the acquiring process on one event loop."""
+    cores = sorted(os.sched_getaffinity(0))
+    with simulated(devices, cores[0]) as (ports, pipe):
+        site = write_site(folder, ports)
+        command = [sys.executable, "-m", "gateway", "acquire", str(site)]
+        with (
+            (folder / "log").open("wb") as log,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stderr=log,
+                env={**os.environ, LOOP: loop},
+                preexec_fn=lambda: os.sched_setaffinity(0, {cores[-1]}),
+            ) as process,
+        ):
+            try:
+                until_all_read(folder / "data", devices, process)
+                time.sleep(warm_up_s)
+                first = (time.time_ns() // 1000 // PERIOD_US + 1) * PERIOD_US
+                before, begun = usage(process.pid), time.monotonic()
+                time.sleep(seconds)
+                after, took = usage(process.pid), time.monotonic() - begun
+                last = time.time_ns() // 1000 // PERIOD_US * PERIOD_US
+                status = acquire_status(folder / "data")
+            finally:
+                process.terminate()
+        pipe.send("what came?")
+        found = slots_kept(pipe.recv(), first, last)
+    return {
+        "loop": loop,
+        "on_time_percent": round(100 * found["on_time"] / found["scheduled"], 4),
+        **found,
+        "cpu_percent_of_a_core": round(100 * (after.cpu_s - before.cpu_s) / took, 1),
+        "rss_mb": round(after.rss_mb, 1),
+        "own_counts": own_counts(status.lines if status else {}),
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def until_all_read(data_dir: Path, devices: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        status = acquire_status(data_dir)
+        if status and len(status.lines) == devices and all(line["readings"] for line in status.lines.values()):
+            return
+        time.sleep(0.5)
+    raise TimeoutError("emg acquire does not read every device; see its log")
+
+
+def own_counts(lines: dict[str, Any]) -> dict[str, int]:
+    """What the process says itself, over its whole run."""
+    devices = [device for line in lines.values() for device in line["devices"].values()]
+    names = ("polls", "answered", "slots_on_time", "slots_late", "slots_empty", "slots_passed_over")
+    return {name: sum(device[name] for device in devices) for name in names}
+
+
+def show(found: dict[str, Any]) -> None:
+    print(f"{found['devices']} devices, {BLOCKS} blocks each, every second, for {found['seconds']} s; 1 % = 10 ms")
+    for run in found["runs"]:
+        print(
+            f"  {run['loop']:8} {run['on_time_percent']:8.3f} % of {run['scheduled']:,} slots on time, {run['late']} later, "
+            f"{run['incomplete']} incomplete; last answer after {run['offset_p50_us'] / 1000:.1f} ms (half), "
+            f"{run['offset_p999_us'] / 1000:.1f} ms (99.9 %); {run['cpu_percent_of_a_core']} % of a core, "
+            f"{run['rss_mb']} MB; load {run['load_1min']}"
+        )
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--devices", type=int, default=500)
+    parser.add_argument("--seconds", type=int, default=60, help="of each run, after its warm-up")
+    parser.add_argument("--warm-up", type=float, default=WARM_UP_S, help="seconds that are not looked at")
+    parser.add_argument("--loop", default="asyncio,uvloop", help="event loops, comma-separated")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and keep it in --results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--on", type=Path, help="a folder on the disk that is meant; a temporary one without it")
+    given = parser.parse_args(argv)
+    with suppress(PermissionError):
+        os.nice(-20)  # all that is started here goes before whatever else the machine does
+    runs = []
+    for loop in given.loop.split(","):
+        with tempfile.TemporaryDirectory(dir=given.on) as folder:
+            runs.append(measured(given.devices, given.seconds, loop, Path(folder), warm_up_s=given.warm_up))
+    found = {"machine": machine(), "devices": given.devices, "seconds": given.seconds, "nice": os.nice(0), "runs": runs}
+    if given.json:
+        given.results.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(found, indent=1)
+        (given.results / f"modbus-fleet-{datetime.now(UTC):%Y-%m-%d}.json").write_text(text + "\n", "utf-8")
+        print(text)
+    else:
+        show(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
