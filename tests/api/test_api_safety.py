@@ -66,6 +66,7 @@ async def test_every_answer_carries_the_headers_that_keep_a_browser_safe(caller)
         "/",
         "/docs",
         "/healthz",
+        "/metrics",
         "/static/page.css",
         "/api/v1/points?enterprise=alpha",
         "/api/v1/points?enterprise=mill",
