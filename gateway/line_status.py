@@ -35,7 +35,7 @@ def print_lines(status: AcquireStatus | None) -> None:
     """A table of lines and devices, and the state of the clock."""
     out = console()
     if status is None:
-        out.print("emg acquire does not run here: nothing is asked, and nothing counted.")
+        out.print("No emg acquire answers here: none runs, or its socket is not for you.")
         return
     table = Table("line", "meter")
     for heading in (
