@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.modbus_client import machine
-from collectors.acquire import LOOP
+from collectors.acquire_loop import LOOP
 from gateway.journal.entries import readings_of
 from gateway.journal.reader import entries
 from gateway.line_status import acquire_status

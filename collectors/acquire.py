@@ -2,12 +2,10 @@
 
 import asyncio
 import errno
-import gc
 import logging
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ import typer
 
 from collectors.acquire_identity import identity
 from collectors.acquire_line import keep_reading
+from collectors.acquire_loop import LOOP, keep_pauses_short, loop_factory
 from collectors.acquire_parts import Part, Parts
 from collectors.acquire_setup import Setup, read_setup
 from collectors.acquire_upkeep import retain_daily
@@ -43,10 +42,8 @@ from gateway.journal.writer import Journal
 from gateway.sinks.opening import drain_site
 from gateway.sinks.reading_store import ReadingStoreSink
 
-LOOP = "EMG_LOOP"  # the event loop: "asyncio", or "uvloop" where that is installed
 REOPEN_FIRST_S, REOPEN_MOST_S = 1, 5
 HELD_S, HELD_EVERY_S = 10, 0.25  # so long a command that holds the journal (an import, say) is waited for
-SETTLED_AFTER_S = 5
 # What a disk says that may be in order again later, without anybody touching this program.
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 log = logging.getLogger("emg.acquire")
@@ -251,19 +248,8 @@ def acquire_command(site_file: Annotated[Path, typer.Argument(metavar="SITE", he
     """Read every line of SITE until stopped; what is acknowledged to the field is on disk."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     site = load_site(site_file)
-    with asyncio.Runner(loop_factory=_loop_factory(os.environ.get(LOOP, ""))) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(os.environ.get(LOOP, ""))) as runner:
         runner.run(_until_told_to_stop(site))
-
-
-def _loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop where it is installed (the extra `fast`), unless asyncio's own is `wanted`."""
-    if wanted == "asyncio":
-        return None
-    try:
-        import uvloop  # noqa: PLC0415 - an extra
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _until_told_to_stop(site: Site) -> None:
@@ -272,28 +258,11 @@ async def _until_told_to_stop(site: Site) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    _keep_pauses_short(loop)
+    keep_pauses_short(loop)
     try:
         await acquire(site, SystemClock(), stop, reload)
     except* GatewayError as group:
         raise first_error(group) from None
-
-
-def _keep_pauses_short(loop: asyncio.AbstractEventLoop) -> None:
-    """Samples of many lines are to be taken on time: nothing of this process holds the others up for long.
-
-    Threads (journal, store) hand the interpreter back after 0.5 ms instead of 5 ms. What the site file made is
-    looked through for garbage once, when all lines have begun, and never again; readings on their way are no
-    garbage in circles, and are not looked through with every 700 of them.
-    """
-    sys.setswitchinterval(0.0005)
-
-    def settle() -> None:
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(20_000, 10, 10)
-
-    loop.call_later(SETTLED_AFTER_S, settle)
 
 
 def first_error(group: BaseExceptionGroup[GatewayError]) -> GatewayError:

@@ -17,7 +17,7 @@ from gateway.check import as_json, show
 from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.readings import split_series
-from gateway.domain.sites import Line, LineKind, Site
+from gateway.domain.sites import Line, Site
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -137,7 +137,7 @@ def _show_plan(site: Site, planned: dict[str, list[PolledDevice]]) -> None:
             continue
         kind, baud = site.lines[line].kind, site.lines[line].baud
         on_serial = f"{baud} baud and meters that answer after {10 if kind.is_modbus else 50} ms"
-        what = "a network of 1 ms a round trip" if kind is LineKind.MODBUS_TCP else on_serial
+        what = "a network of 1 ms a round trip" if kind.is_modbus and not kind.is_rtu else on_serial
         out.print(f"Line {line}: about {sum(times):.1f} ms a round, estimated for {what}.")
 
 

@@ -92,6 +92,7 @@ def _files(opening: Opening) -> Collector:
 
 LINES: dict[LineKind, Callable[[Opening], Collector]] = {
     LineKind.MODBUS_TCP: _modbus,
+    LineKind.MODBUS_TLS: _modbus,
     LineKind.MODBUS_RTU_SERIAL: _modbus,
     LineKind.MODBUS_RTU_TCP: _modbus,
     LineKind.DLT645_TCP: _meters,
@@ -105,7 +106,7 @@ LINES: dict[LineKind, Callable[[Opening], Collector]] = {
 
 def modbus_wire(line: Line) -> ModbusLine:
     """The way to the devices of a Modbus line."""
-    return ModbusTcpLine.to(line) if line.kind is LineKind.MODBUS_TCP else ModbusRtuLine.to(line)
+    return ModbusRtuLine.to(line) if line.kind.is_rtu else ModbusTcpLine.to(line)
 
 
 def wire_to(site: Site, line: Line, profiles: Mapping[str, Profile] | None = None) -> RegisterLine:

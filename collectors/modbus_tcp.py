@@ -1,8 +1,11 @@
 """Modbus TCP as this product speaks it: reads only, and no answer is taken for the answer to another question."""
 
 import asyncio
+import ssl
 import time
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from collectors.modbus_connection import Connection, Manners
@@ -10,6 +13,7 @@ from collectors.modbus_line import ModbusLine
 from collectors.modbus_pdu import Question
 from gateway.domain.sites import Line
 from gateway.errors import LineSilent
+from gateway.tls_context import tls_context
 
 # Transaction ids run through all 65536 in strides, so that no converter that counts by itself, answers with a
 # number of its own or is one question out of step ever hits the number of the question that waits.
@@ -52,7 +56,7 @@ class _Turns:
 
 
 class ModbusTcpLine(ModbusLine):
-    """One TCP connection to a meter or to a gateway with several device addresses behind it.
+    """One TCP connection to a meter or to a gateway with several device addresses behind it; `tls` makes it secure.
 
     At most `pipeline` questions are on their way at a time; others wait their turn, and the time allowed is
     counted from then. A question that is given up leaves the connection open: its late answer is known by its
@@ -63,11 +67,20 @@ class ModbusTcpLine(ModbusLine):
     then), and the connection is closed whenever a question is given up.
     """
 
-    def __init__(self, host: str, port: int, *, pipeline: int = 1, echoes_transactions: bool = True) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        pipeline: int = 1,
+        echoes_transactions: bool = True,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:
         if pipeline > 1 and not echoes_transactions:
             raise ValueError("answers without transaction numbers cannot be told apart: pipeline must be 1")
         self._host = host
         self._port = port
+        self._tls = tls
         self._manners = Manners(echoes=echoes_transactions)
         self._turns = _Turns(pipeline)
         self._opening = asyncio.Lock()
@@ -77,7 +90,13 @@ class ModbusTcpLine(ModbusLine):
     @classmethod
     def to(cls, line: Line) -> Self:
         """The way to the devices of a line of the site."""
-        return cls(line.host, line.port, pipeline=line.pipeline, echoes_transactions=line.transaction_ids == "echoed")
+        return cls(
+            line.host,
+            line.port,
+            pipeline=line.pipeline,
+            echoes_transactions=line.transaction_ids == "echoed",
+            tls=partial(tls_context, line.tls_ca, line.tls_cert, line.tls_key),
+        )
 
     @property
     def late(self) -> int:
@@ -125,7 +144,7 @@ class ModbusTcpLine(ModbusLine):
             try:
                 async with asyncio.timeout(timeout_s):
                     _, connection = await loop.create_connection(
-                        lambda: Connection(self._manners), self._host, self._port
+                        lambda: Connection(self._manners), self._host, self._port, ssl=self._tls()
                     )
             except TimeoutError:
                 raise LineSilent(f"{nowhere} within {timeout_s:g} s") from None

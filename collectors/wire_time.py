@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.domain.sites import Line, LineKind
+from gateway.domain.sites import Line
 
 _SECOND = 1_000_000_000
 # Source: MODBUS over Serial Line V1.02 - §2.5.1.1: a character is 11 bits; frames are 3.5 characters apart,
@@ -41,7 +41,7 @@ def serial_wire(baud: int, *, turnaround_s: float = 0.01, character_bits: int = 
 
 def line_wire(line: Line) -> WireTime:
     """The wire time of a Modbus line's requests."""
-    if line.kind in {LineKind.MODBUS_RTU_SERIAL, LineKind.MODBUS_RTU_TCP}:
+    if line.kind.is_rtu:
         return serial_wire(line.baud, character_bits=character_bits(line))
     return TCP_WIRE
 

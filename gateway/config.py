@@ -1,6 +1,6 @@
 """Reads a site file: enterprises, lines, meters, metering points and accounts of one installation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from gateway.domain.sites import (
 )
 from gateway.encoding import ONE
 from gateway.errors import ConfigError
+from gateway.line_form import FilesForm, LineForm, PolledForm
 from gateway.payload_mapping import mapping_path
 from gateway.profile import Profile
 from gateway.site_checks import contradictions
 from gateway.site_draft import SiteDraft, draft_site
-from gateway.site_form import FilesForm, LineForm, PolledForm, SiteForm, SiteTable
+from gateway.site_form import SiteForm, SiteTable
 from gateway.toml_form import read_toml
 
 
@@ -96,14 +97,18 @@ def _line(form: LineForm, gateway_id: str, folder: Path) -> Line:
         return Line(id=form.id, kind=LineKind.FILES, folder=folder / form.folder, mapping=folder / form.mapping)
     given = form.model_dump(exclude={"kind"})
     if isinstance(form, PolledForm):
-        return Line(kind=LineKind(form.kind), **given)
+        return Line(kind=LineKind(form.kind), **given | _tls_files(given, folder))
     given["client_id"] = form.client_id or f"{gateway_id}-{form.id}"
     given["port"] = form.broker_port
-    for key in ("tls_ca", "tls_cert", "tls_key"):
-        given[key] = str(folder / given[key]) if given[key] else ""
+    given |= _tls_files(given, folder)
     if form.payload not in {EMG, SPARKPLUG_B}:
         given["payload"] = str(mapping_path(form.payload, folder))
     return Line(kind=LineKind.MQTT, **given)
+
+
+def _tls_files(given: Mapping[str, object], folder: Path) -> dict[str, str]:
+    """The files for TLS that a form names, from the folder of the site file."""
+    return {key: str(folder / str(name)) for key, name in given.items() if key.startswith("tls_") and name}
 
 
 def _series(

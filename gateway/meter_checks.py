@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from gateway.errors import Problem
+from gateway.line_form import PolledForm
 from gateway.profile import Profile
 from gateway.site_draft import SiteDraft
-from gateway.site_form import MeterForm, PolledForm
+from gateway.site_form import MeterForm
 from gateway.toml_form import shown
 from gateway.toml_lines import Place
 

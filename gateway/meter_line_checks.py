@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import Problem
+from gateway.line_form import MeterSerialForm, MeterTcpForm, ModbusRtuSerialForm, ModbusRtuTcpForm
 from gateway.site_draft import SiteDraft
-from gateway.site_form import MeterForm, MeterSerialForm, MeterTcpForm, ModbusRtuSerialForm, ModbusRtuTcpForm
+from gateway.site_form import MeterForm
 from gateway.toml_form import shown
 from gateway.toml_lines import Place
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from gateway.domain.readings import is_identifier
 from gateway.domain.sites import EMG, SPARKPLUG_B, TOPICS
 from gateway.errors import ConfigError, Problem
-from gateway.mqtt_messages import tls_context
+from gateway.line_form import ModbusTlsForm, MqttForm
 from gateway.payload_mapping import is_zone, load_payload_mapping, mapping_path, shipped_mappings
 from gateway.site_draft import SiteDraft
-from gateway.site_form import MqttForm
+from gateway.tls_context import tls_context
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place
 
@@ -17,7 +17,7 @@ from gateway.toml_lines import Place
 def mqtt_contradictions(draft: SiteDraft, place: Place, line: MqttForm, site_file: Path) -> Iterator[Problem]:
     """Mistakes of one MQTT line. A mapping's own mistakes are told with its file and line."""
     folder = site_file.resolve().parent
-    yield from _tls(draft, place, line, folder)
+    yield from tls_contradictions(draft, place, line, folder)
     if line.topic and not _is_filter(line.topic):
         expected = "a topic filter: + and # stand alone in their level, # at the end"
         yield draft.lines.problem((*place, "topic"), shown(line.topic), expected)
@@ -35,8 +35,10 @@ def mqtt_contradictions(draft: SiteDraft, place: Place, line: MqttForm, site_fil
     yield from _mapping(draft, place, line, folder)
 
 
-def _tls(draft: SiteDraft, place: Place, line: MqttForm, folder: Path) -> Iterator[Problem]:
-    """Files that are missing, do not fit, or cannot be read."""
+def tls_contradictions(
+    draft: SiteDraft, place: Place, line: MqttForm | ModbusTlsForm, folder: Path
+) -> Iterator[Problem]:
+    """Files for TLS that are missing, do not fit, or cannot be read."""
     given = {key: getattr(line, key) for key in ("tls_ca", "tls_cert", "tls_key") if getattr(line, key)}
     for key, needs in (("tls_cert", ("tls_ca", "tls_key")), ("tls_key", ("tls_cert",))):
         for other in needs:

@@ -19,8 +19,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gateway.domain.destinations import BrokerAddress
 from gateway.errors import SinkBusy, SinkDenied, StoreError
 from gateway.mqtt_connection import OPEN_WITHIN_S, PROTOCOLS
-from gateway.mqtt_messages import tls_context
 from gateway.socket_watch import buffered
+from gateway.tls_context import tls_context
 
 KEEPALIVE_S = 60
 ACKNOWLEDGED_WITHIN_S = 15  # counted anew with every acknowledgement

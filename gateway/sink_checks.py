@@ -7,8 +7,8 @@ from posixpath import normpath
 from gateway.destination_form import FilesSinkForm, MqttSinkForm, is_loopback
 from gateway.domain.quantities import QUANTITIES
 from gateway.errors import Problem
+from gateway.line_form import FilesForm, MqttForm
 from gateway.site_draft import SiteDraft
-from gateway.site_form import FilesForm, MqttForm
 from gateway.toml_form import shown
 from gateway.toml_lines import Place
 

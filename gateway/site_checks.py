@@ -8,22 +8,15 @@ from gateway.domain.quantities import QUANTITIES
 from gateway.domain.sites import AccountMethod, MeteringLevel, PointRole
 from gateway.errors import Problem, ProfileError
 from gateway.formula_checks import formula_contradictions
+from gateway.line_form import FilesForm, LineForm, ModbusTcpForm, ModbusTlsForm, MqttForm, PolledForm
 from gateway.meter_checks import doubled_ratios, misplaced_map, misplaced_phase, unstated_ratios
 from gateway.meter_data import CJT188, DLT645
 from gateway.meter_line_checks import meter_line_contradictions
-from gateway.mqtt_checks import mqtt_contradictions, pushed_meter_contradictions
+from gateway.mqtt_checks import mqtt_contradictions, pushed_meter_contradictions, tls_contradictions
 from gateway.profile import MESSAGE, MODBUS, load_profile, own_profiles, profile_names
 from gateway.sink_checks import sink_contradictions
 from gateway.site_draft import SiteDraft
-from gateway.site_form import (
-    AccountForm,
-    FilesForm,
-    LineForm,
-    ModbusTcpForm,
-    MqttForm,
-    PointForm,
-    PolledForm,
-)
+from gateway.site_form import AccountForm, PointForm
 from gateway.toml_form import closest, shown
 from gateway.toml_lines import Place
 
@@ -76,6 +69,8 @@ def _ways(draft: SiteDraft, site_file: Path) -> Iterator[Problem]:
         if isinstance(line, ModbusTcpForm) and line.pipeline > 1 and line.transaction_ids == "ignored":
             expected = "1, for answers without transaction ids of ours cannot be told apart"
             yield draft.lines.problem((*place, "pipeline"), shown(line.pipeline), expected)
+        if isinstance(line, ModbusTlsForm):
+            yield from tls_contradictions(draft, place, line, site_file.parent)
         if isinstance(line, MqttForm):
             yield from mqtt_contradictions(draft, place, line, site_file)
         if isinstance(line, FilesForm) and not (site_file.parent / line.mapping).is_file():

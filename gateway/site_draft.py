@@ -15,15 +15,14 @@ from gateway.destination_form import (
     WitnessForm,
 )
 from gateway.errors import Problem
+from gateway.line_form import LINE_FORMS, LineForm
 from gateway.payload_mapping import PayloadMapping
 from gateway.profile import Profile
 from gateway.site_form import (
-    LINE_FORMS,
     AccountForm,
     ApiForm,
     DerivedPointForm,
     EnterpriseForm,
-    LineForm,
     MeterForm,
     MetricsForm,
     MetrologyForm,

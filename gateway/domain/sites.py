@@ -17,6 +17,7 @@ class LineKind(StrEnum):
     """The ways by which readings arrive."""
 
     MODBUS_TCP = "modbus-tcp"
+    MODBUS_TLS = "modbus-tls"
     MODBUS_RTU_SERIAL = "modbus-rtu-serial"
     MODBUS_RTU_TCP = "modbus-rtu-tcp"
     DLT645_TCP = "dlt645-tcp"
@@ -35,6 +36,11 @@ class LineKind(StrEnum):
     def is_modbus(self) -> bool:
         """True for a line whose meters are asked for registers."""
         return self.value.startswith("modbus-")
+
+    @property
+    def is_rtu(self) -> bool:
+        """True for Modbus lines whose questions take their time on a serial wire."""
+        return self in {LineKind.MODBUS_RTU_SERIAL, LineKind.MODBUS_RTU_TCP}
 
     @property
     def is_serial(self) -> bool:
