@@ -1,9 +1,7 @@
-"""Checks a journal from its bytes alone: run this file with any Python 3.11, on a copy, anywhere.
-
-    python verify.py DIR [--key PUB]... [--witness FILE] [--json]
+"""Checks a journal from its bytes alone, on any Python 3.11: python verify.py DIR [--key PUB]... [--witness FILE].
 
 Nothing of the product is imported: README.md's format is read a second time. Every entry binds all before it, so the
-newest good signature of a key covers all that it signed. That one is checked; if it is bad all are, to name the first.
+newest good signature of a key covers all that it signed: that one is checked, and all are only where it is bad.
 """
 
 import argparse
@@ -80,11 +78,10 @@ class Report(SimpleNamespace):
     """What was found; times in us, UTC. Pruned readings come on top; `signed_through` heeds the given keys, if any."""
 
     def as_text(self) -> str:
-        """The report for people."""
         times = {at: str(datetime.fromtimestamp(vars(self)[at] / 1e6, UTC)) for at in ("first_at", "last_at")}
-        words = (vars(self) | times).items()
+        words = (vars(self) | times | {"problem": [], "ok": []}).items()
         told = [(name, one) for name, found in words for one in (found if type(found) is list else [found])]
-        lines = [f"{name.replace('_', ' '):<18}{one}" for name, one in told if name not in {"problem", "ok"}]
+        lines = [f"{name.replace('_', ' '):<18}{one if str(one).isprintable() else ascii(one)}" for name, one in told]
         by = "a given key" if self.key_given else "the key that the journal itself names" if self.keys else "no key"
         verdict = f"VERIFIED, {len(self.findings)} findings; signed by {by}"
         if self.problem:
@@ -138,10 +135,13 @@ def _count(body: Json) -> tuple[int, int]:
     for name in {"instant", "value"} | (COLUMNS.keys() & body.keys()):
         if not 0 < len(body[name]) == len(of) or not set(map(type, body[name])) <= COLUMNS[name]:
             raise ValueError(f"column {name} is not as long as the others, empty, or holds what it may not")
-    finite = max(map(abs, filter(None, body["value"])), default=0) < float("inf")
+    sound = 0 <= min(body["instant"]) <= max(body["instant"]) < 2**57
+    sound = sound and re.fullmatch("(([0-9a-f]{2})*,)*", ",".join([*body.get("words", ()), ""]))
+    sound = sound and all(-(2**63) <= v < 2**63 for v in body["value"] if type(v) is int or abs(v or 0) == 1e999)
+    sound = sound and not any(one is None and q & 1 for one, q in zip(body["value"], qualities, strict=True))
     named = 0 <= min(of) <= max(of) < len(set(series)) == len(series)
-    if not finite or not named or not 0 < min(qualities) <= max(qualities) < 32:
-        raise ValueError("a series stands twice or is not there, a value is not finite, or a quality is none")
+    right = sound and named and 0 < min(qualities) <= max(qualities) < 32
+    _demand(right, "a series stands twice or is not there, or an instant, a value, words or a quality are none")
     return len(of), qualities.count(1)
 
 
@@ -150,12 +150,10 @@ def _by_id(keys: Iterable[bytes]) -> dict[str, bytes]:
 
 
 class _Walk:
-    """One way through the chain, entry after entry."""
-
     def __init__(self, directory: Path, keys: Sequence[bytes], witness: Claims, *, every: bool) -> None:
-        names = sorted((path.name for path in directory.iterdir() if NAME.fullmatch(path.name)), reverse=True)
-        if not names:
-            raise FileNotFoundError(f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
+        files = [path.name for path in directory.iterdir() if path.is_file() and not path.is_symlink()]
+        names = sorted(filter(NAME.fullmatch, files), reverse=True)
+        _demand(names, f"{directory}: holds no journal (no file named like 00000000000000000001.journal)")
         self.paths = [directory / name for name in sorted({name[:20]: name for name in names}.values())]
         told = {"directory": str(directory), "gateway": "", "key_given": bool(keys), "segments": len(self.paths)}
         found: Json = {"head_hash": bytes(32).hex(), "keys": [], "notes": [], "findings": [], "problem": None}
@@ -167,7 +165,7 @@ class _Walk:
         self.anchored, self.broken = not keys, 1  # it is a given one or descends from one; or since when not
         self.newest: dict[tuple[int, str], Json] = {}  # of each key, the newest checkpoint between holes
         self.claims = read_witness(witness) if isinstance(witness, Path) else iter(witness)  # by sequence
-        self.claim = next(self.claims, None)  # of the witness's, the next that the walk comes to
+        self.asked, self.claim = witness != (), next(self.claims, None)  # the next that the walk comes to
         self.unsettled: list[tuple[int, Json]] = []  # permits, until the next words of a key
 
     def run(self) -> None:
@@ -192,7 +190,6 @@ class _Walk:
         self.finish()
 
     def rest(self, data: bytes) -> None:
-        """Bytes behind the last whole frame: an entry that was begun and not finished, or damage."""
         closed = self.path.suffix == ".gz" or self.path != self.paths[-1]
         strange = closed or (not self.offset and not MAGIC.startswith(data.rstrip(b"\0")))
         starts = (found.start() - HEADER.size for found in re.finditer(rb'{"at":', data))
@@ -222,7 +219,6 @@ class _Walk:
         report.last_sequence = sequence - 1
 
     def entry(self, sequence: int, previous: bytes, payload: bytes) -> None:
-        """The next one in the chain: its place, its form, and what its kind asks for."""
         report = self.report
         self.jump(sequence)
         _demand(self.head in (previous, b""), f"the entry before has hash {self.head.hex()}, not {previous.hex()}")
@@ -241,13 +237,17 @@ class _Walk:
             count, good = _count(body)
             report.readings, report.good = report.readings + count, report.good + good
         elif kind == "gap":
-            report.gap_slots += body["slots"] * len(body["series"])
+            first, last, slots = body["first"], body["last"], body["slots"]
+            placed = type(first) is type(last) is type(slots) is int and (first <= last or "period_us" not in body)
+            told = placed and slots > 0 <= min(first, last) and type(body["line"]) is type(body["reason"]) is str
+            _demand(told, "a gap without a line, a reason, or slots between its instants")
+            report.gap_slots += slots * len(body["series"])
         elif kind == "event":
             self.event(sequence, body["event"], body)
+        report.first_sequence, report.first_at = report.first_sequence or sequence, report.first_at or at
         self.since = self.since or at
         if kind == "checkpoint":
             self.checkpoint({**body, "at": at}, sequence - 1, previous.hex())
-        report.first_sequence, report.first_at = report.first_sequence or sequence, report.first_at or at
         report.entries, report.by_kind[kind] = report.entries + 1, report.by_kind.get(kind, 0) + 1
         self.head = hashlib.sha256(place + written).digest()
         report.last_sequence, report.last_at, report.head_hash = sequence, at, self.head.hex()
@@ -330,6 +330,7 @@ class _Walk:
         while claim := self.claim:
             mine, self.claim = claim["gateway"] == report.gateway and self.genuine(claim), next(self.claims, None)
             _demand(not mine, f"the witness has one of entry {claim['sequence']}: cut off, or an older copy")
+        report.findings += ["the witness knows nothing of it"] * (self.asked and not report.witnessed_through)
         _demand(self.anchored, "from here on no key is in force that was given or descends from one", self.broken)
         if report.keys and (0 < self.since < report.last_at - 3_600_000_000 or (self.given and not sure)):
             report.findings.append(f"entries behind {sure} are not signed: all, or those of more than an hour")
@@ -338,15 +339,14 @@ class _Walk:
 
 
 def verify_journal(directory: Path, *, keys: Sequence[bytes] = (), witness: Claims = (), every: bool = False) -> Report:
-    """Walk the chain up to the first thing that does not verify. Raises FileNotFoundError when there is no journal."""
+    """Walk the chain up to the first thing that does not verify. Raises ValueError when there is no journal."""
     walk = _Walk(directory, keys, witness, every=every)
     try:
         walk.run()
     except (gzip.BadGzipFile, *ODD) as error:
         told = error.args if isinstance(error, BadEntryError) else [f"not as the format has it: {error!r}"]
-        what, sequence = (*told, walk.report.last_sequence + 1)[:2]
-        problem = {"file": walk.path.name, "offset": walk.offset, "sequence": sequence, "what": what}
-        vars(walk.report).update(ok=False, problem=problem)
+        named = dict(zip(["what", "sequence"], [*told, walk.report.last_sequence + 1], strict=False))
+        vars(walk.report).update(ok=False, problem={"file": walk.path.name, "offset": walk.offset, **named})
     if not every and not all(map(walk.genuine, walk.newest.values())):
         return verify_journal(directory, keys=keys, witness=witness, every=True)
     return walk.report
@@ -354,24 +354,23 @@ def verify_journal(directory: Path, *, keys: Sequence[bytes] = (), witness: Clai
 
 def read_witness(path: Path) -> Iterator[Json]:
     """The checkpoints that a witness kept, one a line, by sequence; only their places are held. Raises ValueError."""
-    places, at = list[int](), 0
+    places = list[tuple[int, int]]()
     with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+        while line := file.readline():
             claim = json.loads(line) if re.fullmatch(rb"\{.*\}\s*", line) else None
             if not isinstance(claim, dict) or {key: type(part) for key, part in claim.items()} != CLAIM:
-                raise ValueError(f"{path}:{number}: no checkpoint; expected one JSON object with {', '.join(CLAIM)}")
-            places.append(claim["sequence"] << 64 | at)
-            at += len(line)
-        for place in sorted(places):
-            file.seek(place & (1 << 64) - 1)
+                raise ValueError(f"{path}:{len(places) + 1}: no checkpoint; expected an object with {', '.join(CLAIM)}")
+            places.append((claim["sequence"], file.tell() - len(line)))
+        for _, place in sorted(places):
+            file.seek(place)
             yield json.loads(file.readline())
 
 
 def read_key(word: str) -> bytes:
     """A public key, 32 bytes, from its hex digits or the file that holds them. Raises OSError or ValueError."""
     text = Path(word).read_text("latin-1") if Path(word).is_file() else word
-    if not re.fullmatch(r"\s*[0-9A-Fa-f]{64}\s*", text):
-        raise ValueError(f"--key {word}: expected 64 hex digits or journal.pub; found {text[:27]!r}")
+    right = re.fullmatch(r"\s*[0-9A-Fa-f]{64}\s*", text)
+    _demand(right, f"--key {word}: expected 64 hex digits or journal.pub; found {text[:27]!r}")
     return bytes.fromhex(text)
 
 
@@ -391,7 +390,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stdout.write(json.dumps({"ok": False, "could_not_run": str(error)}, ensure_ascii=False) + "\n")
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write((json.dumps(vars(report), ensure_ascii=False) if chosen.json else report.as_text()) + "\n")
+    sys.stdout.write((json.dumps(vars(report)) if chosen.json else report.as_text()) + "\n")
     return 0 if report.ok and not report.findings else 1
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -378,6 +379,80 @@ def test_a_witness_of_several_gateways_and_one_whose_lines_nobody_signed(
     kept.write_bytes(as_bytes(claim) + b"\nnot a checkpoint\n")
     assert main(words) == 2
     assert f"{kept}:2: no checkpoint" in capsys.readouterr().err
+
+
+def test_a_witness_that_knows_nothing_of_a_journal_proves_nothing(tmp_path: Path) -> None:
+    written, other = hand(), Hand(5, "gw-1 ")
+    other.some(9)
+    other.checkpoint()
+    save(other.frames, tmp_path / "forged")
+    save(written.frames, tmp_path / "journal")
+    kept, empty = save_witness(written.witness, tmp_path / "kept"), save_witness([], tmp_path / "empty")
+    assert main([str(tmp_path / "forged"), "--witness", str(kept)]) == 1
+    assert main([str(tmp_path / "journal"), "--witness", str(empty)]) == 1
+    assert main([str(tmp_path / "journal"), "--witness", str(kept)]) == 0
+
+
+GAP = {
+    "first": 60,
+    "last": 120,
+    "line": "m1",
+    "period_us": 60,
+    "reason": "slot.missed",
+    "series": ["a/b/c"],
+    "slots": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"slots": -5}, {"slots": 0}, {"first": 180}, {"reason": 7}, {"line": None}, {"first": None}, {"last": 1.5}],
+)
+def test_a_gap_says_which_slots_of_which_line_and_why(tmp_path: Path, wrong: dict[str, object]) -> None:
+    written = Hand(1)
+    written.write("gap", GAP)
+    assert checked(tmp_path / "good", written.frames).gap_slots == 2
+    written.write("gap", {**GAP, **wrong})
+    report = checked(tmp_path / "bad", written.frames)
+    assert (report.ok, report.problem["sequence"]) == (False, 4)
+
+
+@pytest.mark.parametrize(
+    ("column", "wrong"),
+    [
+        ("instant", [10**40, 1]),
+        ("instant", [1, -1]),
+        ("value", [10**40, 1]),
+        ("value", [-(2**63) - 1, 1]),
+        ("words", ["zz", "0a"]),
+        ("words", ["0", "0a"]),
+        ("quality", [1, 1]),
+    ],
+)
+def test_columns_hold_what_a_gateway_can_have_read(tmp_path: Path, column: str, wrong: list[object]) -> None:
+    """TABLE has no value for its second reading: as GOOD it would be a lie."""
+    written = Hand(1)
+    written.write("readings", {**TABLE, column: wrong})
+    report = checked(tmp_path, written.frames)
+    assert (report.ok, report.problem["sequence"]) == (False, 3)
+
+
+@pytest.mark.parametrize("name", ["gw\x1b[2K", "gw\nVERIFIED, 0 findings; signed by a given key", "gw\u202e"])
+def test_a_hostile_name_is_printed_as_what_it_is(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    save(Hand(1, name).frames, tmp_path)
+    main([str(tmp_path)])
+    told = capsys.readouterr().out
+    assert ascii(name) in told
+    assert "\x1b" not in told
+    assert sum(line.startswith("VERIFIED") for line in told.splitlines()) == 1
+    main([str(tmp_path), "--json"])
+    assert json.loads(capsys.readouterr().out)["gateway"] == name
+
+
+def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
+    save(Hand(1).frames, tmp_path)
+    os.mkfifo(tmp_path / "00000000000000000003.journal")
+    assert main([str(tmp_path)]) == 0
 
 
 def test_the_lines_of_a_witness_may_stand_in_any_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
