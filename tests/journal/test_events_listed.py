@@ -8,8 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "gateway" / "journal" / "README.md"
 ROOMS = ("gateway", "collectors", "analytics", "api", "simulators")
-NAMING = {"event", "note", "begin"}  # methods of a run's recording whose first argument is the name of an event
-ROW = re.compile(r"^\| `([a-z_]+)` \|.*\|$", re.MULTILINE)
+NAMING = {
+    "event",
+    "note",
+    "begin",
+    "_tell",
+    "_tell_schedules",
+}  # methods of a recording whose first argument is the name of an event
+ROW = re.compile(r"^\| `([a-z_.]+)` \|.*\|$", re.MULTILINE)
 
 
 def trees() -> list[ast.Module]:
@@ -50,8 +56,8 @@ def written() -> set[str]:
     for tree in every:
         own = dict(texts_of(tree))
         for given in named_by(tree):
-            if isinstance(given, ast.Constant):
-                found.add(str(given.value))
+            if isinstance(given, ast.Constant) and given.value and isinstance(given.value, str):
+                found.add(given.value)
             elif isinstance(given, ast.Name) and given.id.isupper():
                 found |= {own[given.id]} if given.id in own else constants[given.id]
     return found

@@ -97,7 +97,9 @@ async def test_a_secret_that_cannot_be_read_is_told_by_both_commands_and_used_on
     secret = plant.folder / "EMG_SINK_COPY_TOKEN"
     secret.write_bytes(b"\xff\xfe")
     monkeypatch.setenv("EMG_SECRETS_DIR", str(plant.folder))
-    site = plant.site('\n[[sink]]\nid = "copy"\nkind = "influxdb"\nurl = "http://127.0.0.1:1"\ndatabase = "emg"\n')
+    site = plant.site(
+        '\n[[sink]]\nid = "copy"\nkind = "influxdb"\nurl = "http://127.0.0.1:1"\ndatabase = "emg"\nversion = "1"\n'
+    )
     with plant.journal() as journal, EmbeddedStore.open(site.data_dir / "readings.db") as store:
         last = await journal.append(*entry(totals(0, 7)))
         draining = asyncio.create_task(drain_site(site, journal, store, plant.clock, pace_s=0))
