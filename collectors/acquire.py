@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,7 @@ import typer
 from collectors.acquire_identity import identity
 from collectors.acquire_line import keep_reading
 from collectors.acquire_loop import LOOP, keep_pauses_short, loop_factory
+from collectors.acquire_opening import open_unless_held, wait
 from collectors.acquire_parts import Part, Parts
 from collectors.acquire_setup import Setup, read_setup
 from collectors.acquire_upkeep import retain_daily
@@ -30,12 +31,11 @@ from gateway.clocks import Clock, SystemClock
 from gateway.command_line import run_app
 from gateway.config import load_site
 from gateway.domain.sites import Site
-from gateway.errors import GatewayError, JournalError, JournalHeld, JournalStopped
+from gateway.errors import GatewayError, JournalError, JournalStopped
 from gateway.journal import inbox
 from gateway.journal.checkpoints import check_now, keep_checking
 from gateway.journal.compressing import compress_forever
 from gateway.journal.opening import boot_id
-from gateway.journal.signing import site_key
 from gateway.journal.slots import STARTED
 from gateway.journal.witness import WitnessSender, witness_sender
 from gateway.journal.writer import Journal
@@ -43,7 +43,7 @@ from gateway.sinks.opening import drain_site
 from gateway.sinks.reading_store import ReadingStoreSink
 
 REOPEN_FIRST_S, REOPEN_MOST_S = 1, 5
-HELD_S, HELD_EVERY_S = 10, 0.25  # so long a command that holds the journal (an import, say) is waited for
+
 # What a disk says that may be in order again later, without anybody touching this program.
 PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 log = logging.getLogger("emg.acquire")
@@ -104,33 +104,16 @@ class Acquisition:
         """The journal, as soon as the disk gives it; None when `stop` is set before. Raises JournalError."""
         while not stop.is_set():
             if again:
-                await _wait(stop, self._delay_s)
+                await wait(stop, self._delay_s)
                 self._delay_s = min(2 * self._delay_s, REOPEN_MOST_S)
             try:
-                return await self._unless_held(stop)
+                return await open_unless_held(self.site, self.clock, stop)
             except JournalError as error:
                 cause = error.__cause__
                 if not isinstance(cause, OSError) or not (again or cause.errno in PASSING):
                     raise
                 self.alarm(error)
             again = True
-        return None
-
-    async def _unless_held(self, stop: asyncio.Event) -> Journal | None:
-        """The journal; another writer is waited for. None when `stop` is set before. Raises JournalError."""
-        until = asyncio.get_running_loop().time() + HELD_S
-        told = False
-        while not stop.is_set():
-            try:
-                key = site_key(self.site.data_dir)
-                return Journal.open(self.journal_dir, gateway_id=self.site.gateway_id, clock=self.clock, key=key)
-            except JournalHeld as error:
-                if asyncio.get_running_loop().time() >= until:
-                    raise
-                if not told:
-                    log.warning("it is waited for up to %g s: %s", HELD_S, error)
-                told = True
-            await _wait(stop, HELD_EVERY_S)
         return None
 
     async def tell_counts(self) -> None:
@@ -236,11 +219,6 @@ class Acquisition:
             if isinstance(error.__cause__, OSError):  # a verdict cannot be written on a full disk either
                 raise JournalStopped(str(error)) from error
             raise
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 @app.command()

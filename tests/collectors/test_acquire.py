@@ -256,7 +256,7 @@ async def test_a_journal_that_another_writer_keeps_ends_the_program_with_its_sen
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     site = site_in(tmp_path)
-    monkeypatch.setattr("collectors.acquire.HELD_S", 1)
+    monkeypatch.setattr("collectors.acquire_opening.HELD_S", 1)
     with held_by_another_process(site) as holder:
         with pytest.raises(JournalError, match="another writer holds this journal") as ended:
             await acquire(site, SystemClock(), asyncio.Event())
