@@ -377,7 +377,7 @@ def read_key(word: str) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Verify the journal named on the command line; print the report; the exit code."""
     parser = argparse.ArgumentParser(prog=None if __name__ == "__main__" else "emg verify")
-    parser.add_argument("directory", type=Path, metavar="DIR", help="the journal's folder, or the data folder")
+    parser.add_argument("directory", type=Path, metavar="DIR", nargs="?", default=".", help="of the journal or data")
     parser.add_argument("--key", action="append", default=[], metavar="PUB", help="public key: hex, or its file")
     parser.add_argument("--witness", type=Path, metavar="FILE", help="checkpoints that it kept, one a line")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -105,8 +105,8 @@ PLANTED = (
     Planted(
         "a segment goes before its compressed copy is in place",
         "gateway/journal/compressing.py",
-        "partial.replace(target)",
-        "path.unlink()\n            partial.replace(target)",
+        "        with replaced(target) as new:\n            with PlainFile(path) as file:\n",
+        "        with replaced(target) as new:\n            with PlainFile(path) as file:\n                path.unlink()\n",
         "upkeep",
     ),
     Planted(

@@ -16,6 +16,7 @@ from gateway.journal.reader import entries
 from gateway.stores import backup
 from gateway.stores.backup import back_up
 from gateway.stores.restoring import check_backup, restore
+from tests.collectors.test_mqtt_tls import Authority
 from tests.stores.stored_site import START, state_of, stored_site, writer
 
 SiteFile = Callable[..., Path]
@@ -34,7 +35,8 @@ def test_waiting_files_torn_ends_damaged_files_and_authorities_are_in_it(site_fi
     path.write_text(text, encoding="utf-8")
     for authority in (outside, folder / "certificates" / "ca.pem"):
         authority.parent.mkdir()
-        authority.write_text(authority.name, encoding="utf-8")
+        Authority(authority.parent, authority.stem)
+    known = (folder / "certificates" / "ca.pem").read_bytes()
     site = stored_site(path, count=5)
     waiting = submit(site.data_dir, [(EntryKind.AUDIT, {"did": "looked"})], origin="test", author="ann")
     (waiting.parent / "bad.jsonl").write_text("{", encoding="utf-8")
@@ -46,8 +48,8 @@ def test_waiting_files_torn_ends_damaged_files_and_authorities_are_in_it(site_fi
     back_up(site, tmp_path / "backup", at=START)
     restore(tmp_path / "backup", tmp_path / "target")
     target = tmp_path / "target"
-    assert (target / "certificates/ca.pem").read_text("utf-8") == "ca.pem"
-    assert (target / f"elsewhere{outside}").read_text("utf-8") == "broker.pem"
+    assert (target / "certificates/ca.pem").read_bytes() == known
+    assert (target / f"elsewhere{outside}").read_bytes() == outside.read_bytes()
     assert (target / "data/inbox" / waiting.name).read_bytes() == waiting.read_bytes()
     assert (target / "data/inbox/bad.verdict.json").is_file()
     assert (target / "data/journal/damaged/00000000000000000001.journal").read_bytes() == b"evidence"
@@ -137,5 +139,5 @@ def test_check_tells_an_authority_that_is_not_there(site_file: SiteFile, capsys:
     path = site_file(MQTT, f'{MQTT}\ntls_ca = "ca.pem"')
     assert main(["check", str(path)]) == 1
     assert "tls_ca: found" in capsys.readouterr().out
-    (path.parent / "ca.pem").write_text("here", encoding="utf-8")
+    Authority(path.parent, "ca")
     assert main(["check", str(path)]) == 0
