@@ -44,7 +44,7 @@ def sinks_command(
     wait_s: Annotated[float, typer.Option(help="how long the acquiring process may take for that [s]")] = 60,
     json: Annotated[bool, typer.Option("--json", help="print one JSON document")] = False,
 ) -> None:
-    """Show every sink; exit 1 when one is denied, has stopped, holds readings back or still differs."""
+    """Show every sink; exit 1 when one fails, has stopped, holds readings back or still differs."""
     site = load_site(site_file)
     if again:
         _begin_anew(site, again)

@@ -48,8 +48,8 @@ class SinkRow(NamedTuple):
 
     @property
     def in_order(self) -> bool:
-        """True if nobody has to do anything."""
-        return self.standing.state not in {"denied", "stopped"} and not self.quarantined and not self.differing
+        """True if it takes what it is given, holds nothing back and holds what the journal says."""
+        return self.standing.failing_since is None and not self.quarantined and not self.differing
 
 
 class Overview(NamedTuple):

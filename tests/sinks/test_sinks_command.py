@@ -11,6 +11,7 @@ from gateway.__main__ import main
 from gateway.domain.readings import Reading
 from gateway.errors import SinkRefuses
 from gateway.sinks.drain import drain_once
+from gateway.sinks.draining import Drained
 from gateway.sinks.opening import drain_site, open_sinks
 from gateway.stores.embedded import EmbeddedStore
 from tests.faults.fake_sink import FakeSink
@@ -107,7 +108,7 @@ async def test_a_sink_that_refuses_everything_is_in_trouble_and_holds_nothing_ba
             assert drain_once(journal.directory, sink) == 300
 
 
-@pytest.mark.parametrize("state", ["denied", "stopped"])
+@pytest.mark.parametrize("state", ["denied", "stopped", "busy"])
 def test_a_sink_that_somebody_must_look_after_is_a_finding(plant, capsys, state):
     site = plant.site(FILES)
     with plant.journal() as journal, open_sinks(site, plant.clock) as (book, _):
@@ -117,7 +118,33 @@ def test_a_sink_that_somebody_must_look_after_is_a_finding(plant, capsys, state)
     code, found = shown(capsys, str(site.file))
     files = found["sinks"][1]
     assert (code, files["state"], files["error"]) == (1, state, "HTTP 401: who are you")
-    assert files["failing_since"] == "2026-01-01T08:00:00+08:00"
+    assert (files["failing_since"], files["in_order"]) == ("2026-01-01T08:00:00+08:00", False)
+    assert main(["sinks", str(site.file)]) == 1
+
+
+async def test_a_fault_of_the_program_is_a_finding(plant, capsys):
+    """The drain of a sink whose delivery ends in an error that nobody foresaw notes it, and `emg sinks` exits 1."""
+    site = plant.site(FILES)
+
+    def fault(_: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    with plant.journal() as journal, open_sinks(site, plant.clock) as (book, [sink]):
+        await journal.append(*entry(totals(0, 1)))
+        sink.deliver = fault
+        draining = asyncio.create_task(
+            Drained(sink.name, sink, book, clock=plant.clock, pace_s=0).keep_draining(journal, journal.directory)
+        )
+        async with asyncio.timeout(20):
+            while not book.standing("files").error:
+                await asyncio.sleep(0.01)
+        draining.cancel()
+        await asyncio.wait({draining})
+    code, found = shown(capsys, str(site.file))
+    assert (code, found["sinks"][1]["in_order"]) == (1, False)
+    assert found["sinks"][1]["error"] == "a fault of this program: RuntimeError('not foreseen')"
+    assert main(["sinks", str(site.file)]) == 1
+    assert "a fault of this program" in capsys.readouterr().out
 
 
 async def test_a_sink_begins_anew_when_nobody_writes_and_not_while_somebody_does(plant, capsys):
