@@ -20,8 +20,9 @@ from gateway.journal.entries import EntryKind
 from gateway.journal.writer import Journal
 from gateway.stores.backup import ELSEWHERE, back_up
 from gateway.stores.backup_folder import Manifest, read_manifest
-from gateway.stores.rebuilding import Compared, compact, compare, rebuild
+from gateway.stores.rebuilding import compact, rebuild
 from gateway.stores.restoring import check_backup, restore
+from gateway.stores.verifying import Compared, compare
 
 backup_app = typer.Typer(add_completion=False)
 restore_app = typer.Typer(add_completion=False)
@@ -150,6 +151,10 @@ def _print_compared(found: Compared) -> None:
         )
     else:
         out.print(f"NOT AS THE JOURNAL SAYS: {', '.join(found.differing) or 'the file is damaged'}")
+        for sentence in found.differences:
+            out.print(sentence, markup=False, soft_wrap=True)
+        if found.untold:
+            out.print(f"... and {found.untold:,} more")
         out.print("`emg db rebuild SITE` makes the store anew from the journal; back the site up first.")
 
 

@@ -1,7 +1,7 @@
-"""The reading store made again from the journal, and compared with it: a store is a view, the journal the record.
+"""The reading store made again from the journal: a store is a view, the journal the record.
 
 A journal may hold less than its store does: what left by age, what a salvage could not save. Such readings are neither
-compared nor thrown away unasked.
+compared (`verifying`) nor thrown away unasked.
 """
 
 import fcntl
@@ -47,22 +47,6 @@ class Compacted(NamedTuple):
     after: int
 
 
-class Compared(NamedTuple):
-    """A store beside one made from its journal; `differing` names the series whose answers differ."""
-
-    integrity: str  # "ok", or what SQLite found wrong
-    sequence: int  # the entry up to which both were looked at
-    series: int
-    readings: int  # standing readings of the store
-    beyond: int  # of them so many come from entries that the journal no longer holds: nothing to compare them with
-    differing: list[str]
-
-    @property
-    def ok(self) -> bool:
-        """True if file and answers are in order."""
-        return self.integrity == "ok" and not self.differing
-
-
 class Source:
     """A store that is being filled from the journal, and which entries brought it readings."""
 
@@ -91,10 +75,10 @@ class Source:
                 self._firsts.append(sequence)
                 self._lasts.append(sequence)
 
-    def holds(self, reading: StoredReading) -> bool:
-        """True if the journal still holds the entry that proves this reading."""
-        at = bisect_right(self._firsts, reading.sequence) - 1
-        return at >= 0 and reading.sequence <= self._lasts[at]
+    def holds(self, sequence: int) -> bool:
+        """True if the journal still holds the readings of this entry."""
+        at = bisect_right(self._firsts, sequence) - 1
+        return at >= 0 and sequence <= self._lasts[at]
 
 
 def rebuild(site: Site, tell: Progress, *, lose: bool = False) -> Rebuilt:
@@ -104,7 +88,7 @@ def rebuild(site: Site, tell: Progress, *, lose: bool = False) -> Rebuilt:
     process runs or the journal is damaged, StoreError.
     """
     path = site.data_dir / NAME
-    with _nobody_writes(site), _fresh(site, tell, up_to=None) as source:
+    with _nobody_writes(site), fresh(site, tell, up_to=None) as source:
         tell("looking for readings that only the store holds")
         lost = _only_in(path, source)
         if lost and not lose:
@@ -118,31 +102,8 @@ def rebuild(site: Site, tell: Progress, *, lose: bool = False) -> Rebuilt:
         whole = hashlib.sha256(repr((sorted(found.items()), store.latest(EVERYTHING))).encode())
         made = Rebuilt(store.count(EVERYTHING), len(found), store.cursor(), whole.hexdigest(), lost)
         store.close()
-        _put_in_place(_fresh_path(site), path)
+        _put_in_place(fresh_path(site), path)
     return made
-
-
-def compare(site: Site, tell: Progress) -> Compared:
-    """The reading store beside one made from the journal up to the same entry. Raises JournalError, StoreError."""
-    path = site.data_dir / NAME
-    with EmbeddedStore.open(path, read_only=True) as store:
-        tell("checking the file")
-        integrity, sequence = _integrity(path), store.cursor()
-        with _fresh(site, tell, up_to=sequence) as source:
-            tell("comparing every answer")
-            spans = {span.series: span for span in store.touched(EVERYTHING, 0)[1]}
-            oldest = min((span.first for span in spans.values()), default=0)
-            readings = beyond = 0
-            differing = []
-            for again in source.store.touched(EVERYTHING, 0)[1]:
-                span = spans.setdefault(again.series, again)
-                first = span.first if site.store.keep_months else min(span.first, again.first)
-                spans[again.series] = Touched(again.series, first, max(span.last, again.last))
-            for span in sorted(spans.values()):
-                side = _compare_series(store, source, span, oldest if site.store.keep_months else None)
-                readings, beyond = readings + side.readings, beyond + side.beyond
-                differing += [] if side.same else [span.series]
-    return Compared(integrity, sequence, len(spans), readings, beyond, differing)
 
 
 def compact(site: Site, tell: Progress) -> Compacted:
@@ -169,37 +130,13 @@ def digests(store: EmbeddedStore) -> dict[str, str]:
     return found
 
 
-class _Side(NamedTuple):
-    same: bool
-    readings: int
-    beyond: int
-
-
-def _compare_series(store: EmbeddedStore, source: Source, span: Touched, oldest: int | None) -> _Side:
-    """Instant by instant; what only the store can know, and what it let go of by age, is passed over."""
-    same, readings, beyond = True, 0, 0
-    for start in range(span.first, span.last + 1, _STEP_US):
-        part = Touched(span.series, start, min(start + _STEP_US, span.last + 1) - 1)
-        again = {reading.instant: reading for reading in _readings(source.store, part)}
-        for reading in _readings(store, part):
-            readings += 1
-            other = again.pop(reading.instant, None)
-            if not source.holds(reading):
-                beyond += 1
-            elif other != reading:
-                same = False
-        if any(oldest is None or instant >= oldest for instant in again):
-            same = False
-    return _Side(same, readings, beyond)
-
-
 def _only_in(path: Path, source: Source) -> int:
     """How many standing readings of the old store come from entries that the journal no longer holds."""
     if not path.is_file():
         return 0
     with suppress(StoreError), EmbeddedStore.open(path, read_only=True) as old:
         spans = old.touched(EVERYTHING, 0)[1]
-        return sum(not source.holds(reading) for span in spans for reading in _readings(old, span))
+        return sum(not source.holds(reading.sequence) for span in spans for reading in _readings(old, span))
     return 0  # it cannot be read: there is nothing to save
 
 
@@ -208,14 +145,15 @@ def _readings(store: EmbeddedStore, span: Touched) -> Iterator[StoredReading]:
         yield from store.readings(EVERYTHING, span.series, start, min(start + _STEP_US, span.last + 1))
 
 
-def _fresh_path(site: Site) -> Path:
+def fresh_path(site: Site) -> Path:
+    """Where a store is made anew."""
     return site.data_dir / f"{NAME}.rebuilt"
 
 
 @contextmanager
-def _fresh(site: Site, tell: Progress, *, up_to: int | None) -> Iterator[Source]:
+def fresh(site: Site, tell: Progress, *, up_to: int | None) -> Iterator[Source]:
     """A store of its own, filled from the journal and removed afterwards; one at a time. Raises StoreError."""
-    path = _fresh_path(site)
+    path = fresh_path(site)
     lock = os.open(path.with_name("rebuilding.lock"), os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,11 +214,3 @@ def _copy_over(fresh: Path, path: Path) -> None:
         for ending in ("-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         fresh.replace(path)
-
-
-def _integrity(path: Path) -> str:
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        return str(error)

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,7 +118,7 @@ class StoreFile:
         """Whatever SQLite or the disk refuses becomes one sentence that names the file."""
         try:
             yield
-        except (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError) as error:
+        except (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError, zlib.error) as error:
             raise StoreError(
                 f"{self.path}: the {self._layout.holds} store failed: {error}. "
                 f"Nothing is lost: the journal keeps every reading.{_advice(error, self._layout)}"

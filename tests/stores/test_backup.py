@@ -22,8 +22,9 @@ from gateway.journal.verify import verify_journal
 from gateway.sinks.drain import drain_once
 from gateway.stores.backup import back_up
 from gateway.stores.opening import open_reading_store
-from gateway.stores.rebuilding import compare, rebuild
+from gateway.stores.rebuilding import rebuild
 from gateway.stores.restoring import check_backup, restore
+from gateway.stores.verifying import compare
 from tests.stores.stored_site import START, fill, state_of, stored_site, writer
 
 
