@@ -41,6 +41,10 @@ class Chored(Protocol):
         """What of these the sink wants."""
         ...
 
+    def oldest(self) -> int:
+        """What is older [us, UTC] the other side may have dropped."""
+        ...
+
     def touched_last(self, day: int) -> int:
         """The last entry whose readings of a day were delivered."""
         ...
@@ -107,8 +111,9 @@ class Chores:
 
     def _compare(self, ordinal: int) -> Generator[None, None, bool]:
         """Compare one day and keep what was found; False when that failed, which holds up no delivery."""
-        outlet, row = self._sink.outlet, self._sink.book.day(self._sink.name, ordinal)
-        if row is None or not isinstance(outlet, Comparing):
+        outlet, book = self._sink.outlet, self._sink.book
+        row = book.day(self._sink.name, ordinal) or book.untouched(self._sink.name, ordinal)
+        if not isinstance(outlet, Comparing):
             return True
         steps: list[Compared] = []
         try:
@@ -125,6 +130,8 @@ class Chores:
             log.error("sink %s: %s; sent again", self._sink.name, sentence)
         for sentence in left:
             log.error("sink %s: still so: %s", self._sink.name, sentence)
+        if not (row.last or wrong or row.at):
+            return True  # a day of which neither side has anything
         self._sink.book.compared(
             row._replace(
                 compared=row.last,
@@ -139,7 +146,7 @@ class Chores:
 
     def _day(self, row: DayRow) -> JournalDay:
         held = {(one.sequence, one.place) for one in self._sink.book.quarantine(self._sink.name)}
-        return JournalDay(
+        day = JournalDay(
             self._journal_dir,
             date.fromordinal(row.day),
             self._days.timezone,
@@ -148,6 +155,8 @@ class Chores:
             self._sink.items,
             held,
         )
+        day.pruned = day.start < self._sink.oldest()
+        return day
 
 
 def ask(data_dir: Path, name: str, *, retry: Sequence[int] = (), compare: Sequence[int] = (), stamp: int) -> Path:

@@ -124,11 +124,18 @@ def _requests(
         found = {}
         for name, settings in site.sinks.items():
             ids = [one for one in asked if held[one] == name]
-            days = [row.day for row in book.days(name)] if reconcile and comparable(settings) else []
-            days = [one for one in days if day in {None, one}]
+            days = _days(book.days(name), day, settings) if reconcile and comparable(settings) else []
             if ids or days:
                 found[name] = (ids, days)
         return found
+
+
+def _days(rows: Sequence[DayRow], day: int | None, settings: SinkSettings) -> list[int]:
+    """The days to compare; where the other side tells all that it has, those without readings between them too."""
+    known = [row.day for row in rows]
+    if settings.kind is not SinkKind.INFLUXDB:
+        return [one for one in known if day in {None, one}]
+    return [day] if day is not None else list(range(known[0], known[-1] + 1)) if known else []
 
 
 def _carry_out(site: Site, requests: dict[str, tuple[list[int], list[int]]], wait_s: float) -> None:

@@ -63,9 +63,14 @@ def compare_series(
     expected: Callable[[Sequence[Item]], Accepted],
     send: Callable[[Sequence[Item]], Sent],
     same: Callable[[Content, Content, float], bool] | None = None,
+    there: Callable[[int, int], Mapping[str, int]] | None = None,
 ) -> Iterator[Compared]:
-    """Compare series by series, as many at a step as fit into memory; a series that differs is sent again."""
-    for names in _steps(day.counts()):
+    """Compare series by series, as many at a step as fit into memory; a series that differs is sent again.
+
+    `there` tells which series have how many points: those of which the journal has none that day are told and left.
+    """
+    counts = day.counts()
+    for names in _steps(counts):
         by_series: dict[str, list[Item]] = {name: [] for name in names}
         for item in day.items(frozenset(names)):
             by_series[item.reading.series].append(item)
@@ -83,6 +88,18 @@ def compare_series(
             if found.words:
                 left.append(f"{name} on {day.name}: {found.words}")
         yield Compared(len(names), sum(map(len, by_series.values())), tuple(wrong), tuple(left))
+    if there is not None and not day.pruned:
+        strange = tuple(
+            f"{shortened(name)} on {day.name}: no points expected, {points} others found"
+            for name, points in sorted(there(day.start, day.end).items())
+            if name not in counts
+        )
+        yield Compared(len(strange), 0, strange, strange)
+
+
+def shortened(name: str) -> str:
+    """A name that somebody else wrote, fit for one line."""
+    return name if name.isprintable() and len(name) <= 200 else f"{name!r:.200}"
 
 
 def _steps(counts: Mapping[str, int]) -> Iterator[list[str]]:

@@ -231,6 +231,10 @@ class DeliveryBook:
             row = connection.execute("SELECT * FROM day WHERE sink = ? AND day = ?", (name, day)).fetchone()
             return None if row is None else DayRow(*row)
 
+    def untouched(self, name: str, day: int) -> DayRow:
+        """The row of a day of which a sink was given nothing: what comes later comes behind its cursor."""
+        return DayRow(name, day, self.standing(name).sequence + 1, 0, 0, None, None, None, None, None)
+
     def days(self, name: str) -> list[DayRow]:
         """The days of a sink, in their order."""
         with self.file.read() as connection:
@@ -249,9 +253,10 @@ class DeliveryBook:
         """Keep what a comparison of a day has found."""
         with self.file.write() as connection:
             connection.execute(
-                "UPDATE day SET compared = ?, at = ?, readings = ?, wrong = ?, left_wrong = ?, verdict = ? "
-                "WHERE sink = ? AND day = ?",
-                (row.compared, row.at, row.readings, row.wrong, row.left, row.verdict, row.sink, row.day),
+                "INSERT INTO day VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sink, day) DO UPDATE SET "
+                "compared = excluded.compared, at = excluded.at, readings = excluded.readings, "
+                "wrong = excluded.wrong, left_wrong = excluded.left_wrong, verdict = excluded.verdict",
+                row,
             )
 
     def mark_of(self, name: str, key: str) -> int | None:

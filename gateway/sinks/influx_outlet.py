@@ -3,7 +3,7 @@
 Equal series and instant are one point there: the later entry overwrites field by field, so a repeat does no harm.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from gateway.domain.destinations import InfluxServer
 from gateway.sinks.comparing import Accepted, Compared, DayOfJournal, Held, compare_series
@@ -17,7 +17,9 @@ from gateway.stores.line_protocol import SeriesLines
 class InfluxOutlet:
     """The way to one database."""
 
-    def __init__(self, server: InfluxServer, token: str) -> None:
+    def __init__(self, server: InfluxServer, token: str, enterprises: Collection[str] = ()) -> None:
+        """Of a database that is shared, points of `enterprises` alone (all when there are none) are ours."""
+        self._enterprises = frozenset(enterprises)
         self._lines = SeriesLines()
         self._writer = LineWriter(server, token)
         self._reader = InfluxReader(server, token)
@@ -37,10 +39,15 @@ class InfluxOutlet:
 
     def compare(self, day: DayOfJournal) -> Iterator[Compared]:
         """What is there of a day beside the journal, mended where it differs; some series at each step."""
-        return compare_series(day, held=self._held, expected=expected_points, send=self.send)
+        return compare_series(day, held=self._held, expected=expected_points, send=self.send, there=self._there)
 
     def _lines_of(self, sequence: int, items: Sequence[Item]) -> list[str]:
         return self._lines.lines(sequence, [item.reading for item in items])
+
+    def _there(self, start: int, end: int) -> dict[str, int]:
+        found = self._reader.held(start, end - 1)
+        mine = self._enterprises
+        return {name: points for name, points in found.items() if not mine or name.partition("/")[0] in mine}
 
     def _held(self, series: str, start: int, end: int) -> Iterator[Held]:
         for found in self._reader.within(series, start, end - 1):

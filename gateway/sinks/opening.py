@@ -122,6 +122,6 @@ def _outlet(site: Site, settings: SinkSettings, book: DeliveryBook, days: PlantD
             return VictoriaOutlet(settings.influx, token)
         from gateway.sinks.influx_outlet import InfluxOutlet  # noqa: PLC0415
 
-        return InfluxOutlet(settings.influx, token)
+        return InfluxOutlet(settings.influx, token, settings.enterprises)
     rows = Rows(settings.format, site.series, site.timezone)
     return FilesOutlet(settings.id, settings.folder, rows, days, book)

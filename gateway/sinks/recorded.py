@@ -127,7 +127,7 @@ class RecordedSink:
 
     def items(self, deliveries: Sequence[Delivery]) -> list[Item]:
         """What of these the sink wants, in the order of the journal; what the other side would drop by age is not."""
-        wanted, oldest = self._wanted, self._oldest()
+        wanted, oldest = self._wanted, self.oldest()
         return [
             Item(sequence, place, reading)
             for sequence, readings, _ in deliveries
@@ -155,7 +155,8 @@ class RecordedSink:
         self._waiting.clear()
         self._instance, self._suspect = "", False
 
-    def _oldest(self) -> int:
+    def oldest(self) -> int:
+        """What is older [us, UTC] the other side may have dropped by age, and is not sent."""
         keep_days = self.settings.influx.keep_days if self.settings.influx else 0
         return self._clock.now() - keep_days * 86_400 * MICROSECONDS if keep_days else -(2**63)
 

@@ -17,10 +17,12 @@ from gateway.errors import StoreError
 from gateway.stores.hot_rows import CORRECTED, DAY, MISSING, quality_of
 from gateway.stores.influx_http import escaped
 from gateway.stores.influx_query import Questions
-from gateway.stores.line_protocol import MEASUREMENT, series_tags
+from gateway.stores.line_protocol import MEASUREMENT, TAGS, series_tags
 
 EARLIEST, LATEST = -9_223_372_036_854_775, 9_223_372_036_854_775  # instants that InfluxDB can hold [us]
 
+_HELD = """SELECT count(*) FROM "readings" WHERE time >= $first AND time <= $last
+    GROUP BY "enterprise", "point", "quantity" """
 _COLUMNS = ["time", "count", "value", "quality", "sequence", "reason"]
 _WITHIN = """SELECT "count", "value", "quality", "sequence", "reason" FROM "readings"
     WHERE "enterprise" = $enterprise AND "point" = $point AND "quantity" = $quantity
@@ -60,6 +62,19 @@ class InfluxReader:
     def usable_from(self, series: str, instant: int) -> int | None:
         """The instant of the nearest usable point at or after `instant` [us, UTC]."""
         return self._nearest(series, "ASC", [(instant, instant + reach) for reach in _REACHES])
+
+    def held(self, first: int, last: int) -> dict[str, int]:
+        """Series -> how many points there are from `first` to `last` inclusive [us, UTC], whoever wrote them."""
+        found: dict[str, int] = {}
+        for piece in self._questions.pieces(_HELD, {"first": first * 1000, "last": last * 1000}):  # [ns]
+            for group in self._series_in(piece):
+                try:
+                    tags, counts = group["tags"], group["values"][0][1:]
+                    series = "/".join(str(tags[tag]) for tag in TAGS)
+                    found[series] = max(found.get(series, 0), *(count or 0 for count in counts))
+                except (TypeError, KeyError, IndexError) as trouble:
+                    raise self._strange(group) from trouble
+        return found
 
     def newest_sequence(self) -> int:
         """The last journal entry of which there is a point; 0 when there is none. Looks through the whole database."""

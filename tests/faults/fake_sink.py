@@ -8,6 +8,7 @@ given, "401" lets nobody in.
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -86,9 +87,11 @@ class FakeSink:
             kept[:] = [line, line] if how == "twice" else [line]
 
     def _query(self, asked: Asked) -> Told:
-        """The one query that the product asks: the points of a series in a span, in InfluxDB's words."""
+        """The queries that the product asks, in InfluxDB's words: points of a series in a span, or how many of each."""
         form = dict(pair.split("=", 1) for pair in asked.body.decode().split("&"))
         bound = json.loads(unquote_plus(form["params"]))
+        if "enterprise" not in bound:
+            return self._counted(bound)
         head = "readings,enterprise={enterprise},point={point},quantity={quantity}".format(**bound)
         rows = [
             _row(instant, line)
@@ -98,6 +101,19 @@ class FakeSink:
         ]
         columns = ["time", "count", "value", "quality", "sequence", "reason"]
         series = [{"name": "readings", "columns": columns, "values": rows}] if rows else []
+        return Told(200, json.dumps({"results": [{"statement_id": 0, "series": series}]}).encode() + b"\n")
+
+    def _counted(self, bound: dict[str, int]) -> Told:
+        there = {key for key in self.kept if bound["first"] <= key[1] * 1000 <= bound["last"]}
+        series = [
+            {
+                "name": "readings",
+                "tags": dict(tag.split("=", 1) for tag in head.split(",")[1:]),
+                "columns": ["time", "count_quality"],
+                "values": [[0, count]],
+            }
+            for head, count in sorted(Counter(head for head, _ in there).items())
+        ]
         return Told(200, json.dumps({"results": [{"statement_id": 0, "series": series}]}).encode() + b"\n")
 
 

@@ -1,10 +1,13 @@
 """The nightly comparison: a sink that lied is found, every time, and mended by sending again what is missing."""
 
+import json
 import random
 from dataclasses import replace
 
 import pytest
 
+import gateway.sinks.commands as program
+from gateway.__main__ import main
 from gateway.domain.destinations import SinkKind
 from gateway.domain.readings import Quality, Reading
 from gateway.sinks.chores import ask
@@ -170,6 +173,43 @@ def test_influxdb_is_compared_and_mended(plant, influxd):
         while sink.rest():
             pass
         assert [(day.wrong, day.left) for day in book.days("copy")] == [(0, 0), (0, 0)]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("mine", [(), ("steel",)])
+def test_series_and_days_that_only_influxdb_has_are_told_and_left(plant, influxd, monkeypatch, capsys, mine):
+    """One series on a day that has others, one on a day between that has nothing, one of an enterprise not ours."""
+    sink = sink_to(influxd.database("strange"), enterprises=mine)
+    site = replace(plant.site(), sinks={"copy": sink})
+    monkeypatch.setattr(program, "load_site", lambda _: site)
+    with plant.journal() as journal, open_sinks(site, plant.clock) as (_, [sink]):
+        journal.append_now(*entry(totals(0, 10)))
+        journal.append_now(*entry([Reading(TOTAL, START + 3 * DAY, 5000)]))
+        drain_once(journal.directory, sink)
+    assert main(["sinks", "SITE", "--reconcile"]) == 0
+    strange = [
+        ("steel", "ghost", "active_power", START + 5, "value=1.5"),
+        ("steel", "ghost", "active_power", START + 6, 'note="by hand"'),
+        ("steel", "main", "active_energy_import", START + DAY, "count=7i,quality=1i,sequence=2i"),
+        ("other", "main", "volume", START + DAY, "count=7i,quality=1i,sequence=2i"),
+    ]
+    lines = [
+        f"readings,enterprise={enterprise},point={point},quantity={quantity} {fields} {instant * 1000}"
+        for enterprise, point, quantity, instant, fields in strange
+    ]
+    assert influxd.ask("POST", "/write?db=strange", "\n".join(lines).encode())[0] == 204
+    capsys.readouterr()
+    assert main(["sinks", "SITE", "--reconcile", "--json"]) == 1
+    [_, row] = json.loads(capsys.readouterr().out)["sinks"]
+    other = "" if mine else "other/main/volume on 2026-01-02: no points expected, 1 others found\n"
+    assert row["differing"] == {
+        "2026-01-01": "steel/ghost/active_power on 2026-01-01: no points expected, 1 others found",
+        "2026-01-02": f"{other}{TOTAL} on 2026-01-02: no points expected, 1 others found",
+    }
+    assert len(influxd.query("SELECT * FROM readings", "strange")[0]["values"]) == 15  # nothing is deleted
+    influxd.query("DELETE FROM readings WHERE point = 'ghost'", "strange")
+    influxd.query(f"DELETE FROM readings WHERE time = {(START + DAY) * 1000}", "strange")
+    assert main(["sinks", "SITE", "--reconcile"]) == 0
 
 
 @pytest.mark.servers
