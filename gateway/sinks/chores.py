@@ -22,6 +22,7 @@ REQUESTS = "sinks"  # folder in the data folder: what is asked of a sink lies in
 NIGHT_S = 3600  # a day is compared when the next one is so old: late readings had their time
 LOOK_EVERY_NS = 60_000_000_000
 AFTER_TROUBLE_NS = 3_600_000_000_000
+ACCEPTED = "accepted:"  # before an id in the book's marks: when it was accepted [us, UTC]
 VERDICT_LINES = 20
 log = logging.getLogger("emg.sinks")
 
@@ -89,6 +90,9 @@ class Chores:
         asked = _read(path)
         if ids := asked.get("retry"):
             self._sink.retry(ids)
+        self._sink.book.mark(
+            self._sink.name, {f"{ACCEPTED}{one:012x}": self._clock.now() for one in asked.get("accept", ())}
+        )
         for day in asked.get("compare", ()):
             yield from self._compare(day)
         path.unlink(missing_ok=True)
@@ -155,19 +159,33 @@ class Chores:
             self._sink.items,
             held,
         )
+        day.accepted = [mark.removeprefix(ACCEPTED) for mark in self._sink.book.marks(self._sink.name, ACCEPTED)]
         day.pruned = day.start < self._sink.oldest()
         return day
 
 
-def ask(data_dir: Path, name: str, *, retry: Sequence[int] = (), compare: Sequence[int] = (), stamp: int) -> Path:
-    """Ask something of a sink: held-back readings to be sent again, days (ordinals) to be compared.
+def ask(
+    data_dir: Path,
+    name: str,
+    *,
+    retry: Sequence[int] = (),
+    compare: Sequence[int] = (),
+    accept: Sequence[str] = (),
+    stamp: int,
+) -> Path:
+    """Ask of a sink: held-back readings to be sent again, days (ordinals) to be compared, extra points (ids) accepted.
 
     The file goes away when that is done. Raises OSError.
     """
     folder = data_dir / REQUESTS / name
     make_directory(folder)
     path = folder / f"{stamp:020d}.json"
-    write_file(path, json.dumps({"retry": list(retry), "compare": list(compare)}).encode())
+    write_file(
+        path,
+        json.dumps(
+            {"retry": list(retry), "compare": list(compare), "accept": [int(one, 16) for one in accept]}
+        ).encode(),
+    )
     return path
 
 
@@ -175,7 +193,7 @@ def _read(path: Path) -> dict[str, list[int]]:
     """What a request asks for; one that makes no sense asks for nothing."""
     try:
         asked = json.loads(path.read_bytes())
-        return {what: [int(number) for number in asked[what]] for what in ("retry", "compare")}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return {what: [int(number) for number in asked.get(what, ())] for what in ("retry", "compare", "accept")}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         log.warning("%s: asks for nothing that is known: %r", path, error)
         return {}

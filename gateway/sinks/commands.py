@@ -1,7 +1,7 @@
 """`emg sinks`: how far every sink has got, what is held back, and whether what it holds is what the journal says."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +37,9 @@ def sinks_command(
         list[str] | None, typer.Option(metavar="ID", help="send this held-back reading again, or `all`; repeatable")
     ] = None,
     reconcile: Annotated[bool, typer.Option("--reconcile", help="compare sinks with the journal now")] = False,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="tell these points that only a sink has no more; repeatable")
+    ] = None,
     day: Annotated[str, typer.Option(help="with --reconcile: this plant day alone, YYYY-MM-DD")] = "",
     again: Annotated[
         str, typer.Option(metavar="SINK", help="send this sink everything again, from the oldest on")
@@ -50,7 +53,9 @@ def sinks_command(
         _begin_anew(site, again)
     if retry or reconcile:
         asked = _requests(site, _numbers(retry or []), _ordinal(day) if day else None, reconcile=reconcile)
-        _carry_out(site, asked, wait_s)
+        _carry_out(site, {name: {"retry": ids, "compare": days} for name, (ids, days) in asked.items()}, wait_s)
+    if accept:
+        _accept(site, accept, wait_s)
     found = overview(site)
     if json:
         print_json(_as_json(site, found))
@@ -138,12 +143,20 @@ def _days(rows: Sequence[DayRow], day: int | None, settings: SinkSettings) -> li
     return [day] if day is not None else list(range(known[0], known[-1] + 1)) if known else []
 
 
-def _carry_out(site: Site, requests: dict[str, tuple[list[int], list[int]]], wait_s: float) -> None:
+def _accept(site: Site, ids: list[str], wait_s: float) -> None:
+    """Have the points that were told under these ids accepted, and their days compared again. Raises StoreError."""
+    for one in ids:
+        rows = [(row.name, day) for row in overview(site).rows for day in row.differing]
+        found = {name: day.day for name, day in rows if f"[{one}]" in (day.verdict or "")}
+        if not found:
+            raise StoreError(f"nothing that only a sink has is told as {one!r}; `emg sinks {site.file}` shows the ids")
+        _carry_out(site, {name: {"accept": [one], "compare": [day]} for name, day in found.items()}, wait_s)
+
+
+def _carry_out(site: Site, requests: Mapping[str, Mapping[str, Any]], wait_s: float) -> None:
     """Have the acquiring process do it, or do it here where none runs. Raises StoreError."""
     clock = SystemClock()
-    paths = [
-        ask(site.data_dir, name, retry=ids, compare=days, stamp=clock.now()) for name, (ids, days) in requests.items()
-    ]
+    paths = [ask(site.data_dir, name, stamp=clock.now(), **asked) for name, asked in requests.items()]
     until = time.monotonic() + wait_s
     while any(path.exists() for path in paths):
         if not is_being_written(site.data_dir):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from gateway.sinks.outlet import Item, Sent
@@ -36,6 +36,7 @@ class DayOfJournal(Protocol):
     name: str  # YYYY-MM-DD
     start: int  # [us, UTC]
     end: int
+    accepted: Collection[str]  # ids of what only the sink has that somebody accepted
     pruned: bool  # payloads of its entries have left by age: the sink may hold more than the journal
 
     def counts(self) -> Mapping[str, int]:
@@ -77,22 +78,24 @@ def compare_series(
         wrong, left = [], []
         for name, items in by_series.items():
             accepted = expected(items)
-            found = _look(accepted, held(name, day.start, day.end), day, same)
+            found = _look(accepted, held(name, day.start, day.end), day, name, same)
             if not found.words:
                 continue
             wrong.append(f"{name} on {day.name}: {found.words}")
             if found.mendable:
                 for at in range(0, len(items), SEND_READINGS):
                     send(items[at : at + SEND_READINGS])
-                found = _look(accepted, held(name, day.start, day.end), day, same)
+                found = _look(accepted, held(name, day.start, day.end), day, name, same)
             if found.words:
                 left.append(f"{name} on {day.name}: {found.words}")
         yield Compared(len(names), sum(map(len, by_series.values())), tuple(wrong), tuple(left))
     if there is not None and not day.pruned:
+        found_there = sorted(there(day.start, day.end).items())
+        ids = {name: _id(day, name, str(points)) for name, points in found_there if name not in counts}
         strange = tuple(
-            f"{shortened(name)} on {day.name}: no points expected, {points} others found"
-            for name, points in sorted(there(day.start, day.end).items())
-            if name not in counts
+            f"{shortened(name)} on {day.name}: no points expected, {points} others found [{ids[name]}]"
+            for name, points in found_there
+            if name in ids and ids[name] not in day.accepted
         )
         yield Compared(len(strange), 0, strange, strange)
 
@@ -127,6 +130,7 @@ def _look(
     accepted: Accepted,
     found: Iterable[Held],
     day: DayOfJournal,
+    name: str,
     same: Callable[[Content, Content, float], bool] | None,
 ) -> _Look:
     points = list(found)
@@ -136,7 +140,11 @@ def _look(
     journal = {f"{key}={contents[0]!r}" for key, contents in accepted.items()}
     if (len(there), _digest(there)) != (len(journal), _digest(journal)):
         missing, other = len(journal - there.keys()), len(there.keys() - journal)
-        return _Look(f"{len(journal)} points expected, {missing} of them missing, {other} others found", missing > 0)
+        words = f"{len(journal)} points expected, {missing} of them missing, {other} others found"
+        if missing:
+            return _Look(words, True)
+        found_id = _id(day, name, _digest(there.keys() - journal))
+        return _Look("" if found_id in day.accepted else f"{words} [{found_id}]", False)
     if doubled := there.total() - len(there):
         flag = "-dedup.minScrapeInterval=1ms"
         return _Look(f"{doubled} of {there.total()} points are there again (a VictoriaMetrics needs {flag})", False)
@@ -152,6 +160,11 @@ def _settled(
         contents = accepted.get(key, [])
         fits = any(same(content, one, greatest) if same else content == one for one in contents)
         yield f"{key}={contents[0]!r}" if fits else f"{key}={content!r} instead"
+
+
+def _id(day: DayOfJournal, name: str, what: str) -> str:
+    """By which somebody accepts what only the sink has: of other points it is another."""
+    return hashlib.sha256(f"{day.name}\n{name}\n{what}".encode()).hexdigest()[:12]
 
 
 def _digest(rows: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """One plant day as the journal has it for one sink."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from pathlib import Path
@@ -32,6 +32,7 @@ class JournalDay:
         self.name = day.isoformat()
         self.start, self.end = midnight(day, timezone), midnight(day + timedelta(days=1), timezone)
         self.pruned = False
+        self.accepted: Collection[str] = ()
         self._journal_dir, self._first, self._last = journal_dir, first, last
         self._wanted, self._held_back = wanted, held_back
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -202,11 +203,18 @@ def test_series_and_days_that_only_influxdb_has_are_told_and_left(plant, influxd
     assert main(["sinks", "SITE", "--reconcile", "--json"]) == 1
     [_, row] = json.loads(capsys.readouterr().out)["sinks"]
     other = "" if mine else "other/main/volume on 2026-01-02: no points expected, 1 others found\n"
-    assert row["differing"] == {
+    ids = re.findall(r" \[([0-9a-f]{12})\]", "".join(row["differing"].values()))
+    assert {day: re.sub(r" \[\w+\]", "", said) for day, said in row["differing"].items()} == {
         "2026-01-01": "steel/ghost/active_power on 2026-01-01: no points expected, 1 others found",
         "2026-01-02": f"{other}{TOTAL} on 2026-01-02: no points expected, 1 others found",
     }
     assert len(influxd.query("SELECT * FROM readings", "strange")[0]["values"]) == 15  # nothing is deleted
+    assert main(["sinks", "SITE", "--accept", "0123456789ab"]) == 2  # nothing was told so
+    assert main(["sinks", "SITE", *(word for one in ids for word in ("--accept", one))]) == 0
+    assert main(["sinks", "SITE", "--reconcile"]) == 0  # it is there still, and accepted
+    late = f"readings,enterprise=steel,point=ghost,quantity=active_power value=2 {(START + 7) * 1000}"
+    assert influxd.ask("POST", "/write?db=strange", late.encode())[0] == 204
+    assert main(["sinks", "SITE", "--reconcile"]) == 1  # what came since was accepted by nobody
     influxd.query("DELETE FROM readings WHERE point = 'ghost'", "strange")
     influxd.query(f"DELETE FROM readings WHERE time = {(START + DAY) * 1000}", "strange")
     assert main(["sinks", "SITE", "--reconcile"]) == 0
