@@ -1,6 +1,5 @@
 """Corrections in the journal: who proposed what and why, who decided it, and what may be decided at all."""
 
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from gateway.journal.correction_bodies import (
     correction_of,
 )
 from gateway.journal.entries import Entry, EntryKind
+from gateway.journal.people import same_person
 from gateway.journal.reader import entries_of
 from gateway.journal.segments import segments
 
@@ -92,19 +92,10 @@ def check_decision(found: Mapping[int, Proposal], body: Mapping[str, Any], appro
         )
 
 
-def same_person(one: str, other: str) -> bool:
-    """True if two names differ by nothing but capitals, width of letters and spaces."""
-    return _plain(one) == _plain(other)
-
-
 def author_of(entry: Entry) -> str:
     """Who handed an entry in; "" when it did not come through the inbox."""
     told = entry.body.get("inbox")
     return str(told.get("author", "")) if isinstance(told, dict) else ""
-
-
-def _plain(name: str) -> str:
-    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _entries(directory: Path, *, after: int) -> Iterator[Entry]:
