@@ -258,7 +258,7 @@ class CorrectionDocument(Document):
     series: str
     unit: str
     instants: list[str] = Field(description="sampling instants, ISO 8601 with offset")
-    was: list[str | None] = Field(description="what stood when it was proposed, in `unit`; null = nothing")
+    was: list[str | None] = Field(description="what stood when proposed, by the journal, in `unit`; null = nothing")
     values: list[str | None] = Field(description="what is to stand; null = struck out")
     reason: str
     author: str

@@ -16,7 +16,6 @@ from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.periods import iso, to_instant
-from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Series, Site
 from gateway.errors import ImportRefused
 from gateway.handing_in import hand_in
@@ -25,7 +24,7 @@ from gateway.journal.corrections import ProposedCorrection, corrections
 from gateway.journal.disk import make_directory, write_file
 from gateway.journal.entries import EntryKind
 from gateway.journal.reader import entries_between
-from gateway.stores.opening import open_reading_store
+from gateway.journal.recorded import EVIDENCE, Asked, recorded
 
 ORIGIN = "emg correct"
 STRIKE_OUT = "none"
@@ -51,9 +50,9 @@ def propose_command(
     one = _series(site, series)
     instant = _instant(at, site.timezone)
     correction = Correction(series, (instant,), (_carried(value, one),), reason)
-    with open_reading_store(site, read_only=True) as store:
-        was = [reading.value for reading in store.readings(EVERYTHING, series, instant, instant + 1)]
-    body = _told(proposal_body, correction, was=was or [None], evidence=_keep(site, evidence))
+    asked = Asked(series, (instant,))
+    was = recorded(site.data_dir / "journal", [asked])[asked]
+    body = _told(proposal_body, correction, was=was, evidence=_keep(site, evidence))
     handed = hand_in(site, [(EntryKind.CORRECTION, body)], origin=ORIGIN, author=author, clock=SystemClock())
     [found] = [one for one in corrections(site.data_dir / "journal") if one.sequence == handed.last_sequence]
     _print(site, [found], as_json=json)
@@ -170,7 +169,7 @@ def _keep(site: Site, path: Path | None) -> Evidence | None:
     try:
         data = path.read_bytes()
         digest = hashlib.sha256(data).hexdigest()
-        folder = site.data_dir / "evidence"
+        folder = site.data_dir / EVIDENCE
         make_directory(folder)
         write_file(folder / digest, data)
     except OSError as error:

@@ -14,6 +14,7 @@ from gateway.journal.correction_bodies import (
 from gateway.journal.entries import Entry, EntryKind
 from gateway.journal.people import same_person
 from gateway.journal.reader import entries_of
+from gateway.journal.recorded import Asked, recorded
 from gateway.journal.segments import segments
 
 
@@ -32,7 +33,7 @@ class ProposedCorrection(NamedTuple):
 
     sequence: int
     correction: Correction
-    was: tuple[int | float | None, ...]  # the values that stood when it was proposed
+    was: tuple[int | float | None, ...]  # what stood when it was proposed, by the journal and not by who proposed it
     author: str
     at: int  # [us, UTC]
     evidence: Mapping[str, Any] | None
@@ -47,7 +48,9 @@ def corrections(directory: Path) -> list[ProposedCorrection]:
             found[entry.sequence] = _proposed(entry)
         elif (proposal := found.get(entry.body["proposal"])) is not None and proposal.decision is None:
             found[proposal.sequence] = proposal._replace(decision=_decision(entry))
-    return list(found.values())
+    asked = {number: Asked(one.correction.series, one.correction.instants, number) for number, one in found.items()}
+    held = recorded(directory, asked.values())
+    return [one._replace(was=held[asked[number]]) for number, one in found.items()]
 
 
 class Proposal(NamedTuple):

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 
 from gateway.clocks import Clock, SystemClock
 from gateway.errors import JournalError, JournalStopped
-from gateway.journal.correction_bodies import PROPOSED
+from gateway.journal.correction_bodies import APPROVED, PROPOSED
 from gateway.journal.corrections import check_decision, proposals
 from gateway.journal.disk import make_directory, move_file, read_file, remove_file, write_file
 from gateway.journal.entries import Entry, EntryKind, canonical_json
 from gateway.journal.inbox_file import FORMAT, MAX_BYTES, Malformed, Submission, read_submission
 from gateway.journal.people import check_name
 from gateway.journal.reader import entries
+from gateway.journal.recorded import asked_of, check_evidence, check_recorded, recorded
 from gateway.journal.writer import Journal
 
 FOLDER = "inbox"
@@ -189,7 +190,7 @@ def _take(path: Path, journal: Journal, state: list[int]) -> Verdict:
         submission = _read_new(path)
         taken = _taken_before(mark, submission, journal)
         if not taken:
-            _refuse_undecidable(submission, journal.directory)
+            _refuse_unfounded(submission, path.parent.parent, journal.directory)
     except Malformed as fault:
         verdict = Verdict(path.name, False, 0, 0, 0, fault.line, fault.reason)
         _write_verdict(path.parent, path, verdict, state)
@@ -238,12 +239,18 @@ def _taken_before(mark: Path, submission: Submission, journal: Journal) -> list[
     return [entry.sequence for entry in found if _source(entry) == submission.sha256]
 
 
-def _refuse_undecidable(submission: Submission, directory: Path) -> None:
-    """Raise Malformed on a decision that may not be taken: nobody approves a correction of one's own."""
+def _refuse_unfounded(submission: Submission, data_dir: Path, directory: Path) -> None:
+    """Raise Malformed on a decision that may not be taken, and on a proposal of what is not recorded.
+
+    Nobody approves a correction of one's own. What is approved was checked when it was proposed and is checked again.
+    """
     items = enumerate(submission.items(skip=0), 2)
     corrections = [(number, body) for number, (kind, body) in items if kind is EntryKind.CORRECTION]
     decisions = [(number, body) for number, body in corrections if body["correction"] != PROPOSED]
     found = proposals(directory, {body["proposal"] for _, body in decisions})
+    claims = [(number, body) for number, body in corrections if body["correction"] == PROPOSED]
+    approved = [(number, body["proposal"]) for number, body in decisions if body["correction"] == APPROVED]
+    claims += [(number, found[sequence].entry.body) for number, sequence in approved if sequence in found]
     decided: set[int] = set()
     for number, body in decisions:
         try:
@@ -253,6 +260,13 @@ def _refuse_undecidable(submission: Submission, directory: Path) -> None:
         if body["proposal"] in decided:
             raise Malformed(number, f"proposal: entry {body['proposal']} is decided twice in this file")
         decided.add(body["proposal"])
+    held = recorded(directory, {asked_of(body) for _, body in claims})
+    for number, body in claims:
+        try:
+            check_recorded(held, body)
+            check_evidence(data_dir, body["evidence"])
+        except ValueError as error:
+            raise Malformed(number, str(error)) from error
 
 
 def _source(entry: Entry) -> object:

@@ -47,6 +47,19 @@ async def test_a_correction_shows_both_values_and_both_names_to_its_enterprise_a
     assert [one["counts"] for one in intervals["intervals"][:3]] == [1100, 900, 1000]
 
 
+async def test_a_claim_of_what_was_read_is_never_shown(tmp_path: Path) -> None:
+    site = site_in(tmp_path)
+    acquire_day(site)
+    claim = proposal_body(Correction(GAS, (at(f"{DAY}T00:00") + QUARTER,), (1100,), "why"), was=[6])
+    clock = ReplayClock(at(f"{DAY}T12:00"))
+    with Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=clock) as journal:
+        await journal.append(EntryKind.CORRECTION, claim)  # as an older journal may hold it
+    settle(site)
+    record(site)
+    [told] = await Caller(application(site)).json("/api/v1/corrections", enterprise="alpha")
+    assert told["was"] == ["10.00"]
+
+
 async def test_checkpoints_are_given_as_a_witness_keeps_them(tmp_path: Path) -> None:
     site = site_in(tmp_path)
     acquire_day(site)

@@ -18,8 +18,9 @@ from gateway.config import load_site
 from gateway.domain.readings import Quality, Reading
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
-from gateway.errors import JournalError
+from gateway.errors import ImportRefused, JournalError
 from gateway.handing_in import hand_in
+from gateway.journal.correction_bodies import Correction, Evidence, proposal_body
 from gateway.journal.entries import EntryKind, readings_body
 from gateway.journal.inbox import take_in, waiting_files
 from gateway.journal.reader import entries_between
@@ -188,3 +189,57 @@ def test_what_nobody_takes_in_waits_and_that_is_told(site_file: Callable[..., Pa
     ):
         hand_in(site, [item], origin="o", author="a", clock=SystemClock(), wait_s=0.1)
     assert len(waiting_files(site.data_dir)) == 1
+
+
+def test_a_proposal_claims_only_what_the_journal_holds_whoever_wrote_it(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    wrong = Correction(ENERGY, (AT,), (1200,), "misread")
+
+    def refused(was: int | None, evidence: Evidence | None = None) -> str:
+        body = proposal_body(wrong, was=[was], evidence=evidence)
+        with pytest.raises(ImportRefused) as told:
+            hand_in(site, [(EntryKind.CORRECTION, body)], origin="o", author="Wang Li", clock=SystemClock())
+        return str(told.value)
+
+    assert f"was: found 6 for {ENERGY} at {AT} us; the journal holds 1020" in refused(6)
+    digest = hashlib.sha256(b"a dial").hexdigest()
+    path = site.data_dir / "evidence" / digest
+    assert f"{path}: No such file" in refused(1020, Evidence("photo.jpg", digest, 6))
+    path.parent.mkdir()
+    path.write_bytes(b"another")
+    assert "found 7 bytes with SHA-256" in refused(1020, Evidence("photo.jpg", digest, 6))
+    assert main(["correct", "list", str(site.file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"corrections": []}
+
+
+def test_what_changed_since_it_was_proposed_is_not_approved(
+    site_file: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"a dial")
+    numbers = []
+    for value in ("none", "none"):
+        assert propose(site, value, "--evidence", str(photo), "--json") == 0
+        numbers.append(str(told(capsys)["proposal"]))
+    kept = site.data_dir / "evidence" / hashlib.sha256(b"a dial").hexdigest()
+    kept.unlink()
+    assert main(["correct", "approve", str(site.file), numbers[0], "--approver", "Zhao Min"]) == 2
+    assert "put the document there" in " ".join(capsys.readouterr().err.split())
+    kept.write_bytes(b"a dial")
+    assert main(["correct", "approve", str(site.file), numbers[0], "--approver", "Zhao Min"]) == 0
+    assert main(["correct", "approve", str(site.file), numbers[1], "--approver", "Zhao Min"]) == 2
+    assert "the journal holds None" in capsys.readouterr().err
+
+
+def test_what_an_older_journal_was_told_is_shown_as_recorded(
+    site_file: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    site = plant(site_file())
+    body = proposal_body(Correction(POWER, (AT,), (1.0,), "why"), was=[6.0])
+    with Journal.open(site.data_dir / "journal", gateway_id=site.gateway_id, clock=SystemClock()) as journal:
+        journal.append_now(EntryKind.CORRECTION, body)  # as it was taken in before claims were checked
+    assert main(["correct", "list", str(site.file), "--json"]) == 0
+    assert told(capsys)["was"] == ["5000.0"]

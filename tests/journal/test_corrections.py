@@ -1,5 +1,6 @@
 """Corrections: proposed by one, approved by another, both values in the journal for ever."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from tests.journal.journals import START, open_journal
 
 SERIES = "works/main/active_energy_import"
 WRONG = Correction(SERIES, (START, START + 900_000_000), (1200, None), "display misread: 1,020 for 1,200")
-PAPER = Evidence("photo.jpg", "ab" * 32, 12345)
-PROPOSAL = proposal_body(WRONG, was=[1020, 7], evidence=PAPER)
+PAPER = Evidence("photo.jpg", hashlib.sha256(b"a dial").hexdigest(), 6)
+PROPOSAL = proposal_body(WRONG, was=[None, None], evidence=PAPER)
 
 
 def hand_in(data_dir: Path, *bodies: dict[str, Any], author: str, at: int = START) -> Verdict:
+    (data_dir / "evidence").mkdir(exist_ok=True)
+    (data_dir / "evidence" / PAPER.sha256).write_bytes(b"a dial")
     items = [(EntryKind.CORRECTION, body) for body in bodies]
     submit(data_dir, items, origin="test", author=author, clock=ReplayClock(at))
     with open_journal(data_dir / "journal") as journal:
@@ -48,7 +51,7 @@ def test_an_approved_correction_brings_its_readings_and_keeps_every_name(tmp_pat
         Reading(SERIES, START + 900_000_000, None, put | Quality.MISSING, "correction.2"),
     ]
     [told] = corrections(tmp_path / "journal")
-    assert (told.sequence, told.correction, told.was, told.author) == (2, WRONG, (1020, 7), "Wang Li")
+    assert (told.sequence, told.correction, told.was, told.author) == (2, WRONG, (None, None), "Wang Li")
     assert told.evidence == PAPER._asdict()
     assert told.decision is not None
     assert (told.decision.approved, told.decision.approver, told.decision.sequence) == (True, "Zhao Min", 3)
