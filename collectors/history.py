@@ -24,7 +24,7 @@ from collectors.tables import BadRow, quoted
 from gateway.clocks import Clock
 from gateway.command_line import console
 from gateway.domain.periods import iso
-from gateway.domain.readings import Reading
+from gateway.domain.readings import INSTANTS, Reading, is_instant
 from gateway.domain.sites import Series, Site
 from gateway.handing_in import Item, hand_in
 from gateway.journal.entries import EntryKind, canonical_json, readings_body
@@ -99,6 +99,9 @@ class History:
             self.tally.refuse(BadRow(line, form.field, str(value), str(error), "Mend unit or round in the mapping."))
             return
         reading = reading_of(series, instant + self._shifts[number], exact)
+        if not is_instant(reading.instant):
+            self.tally.refuse(BadRow(line, form.field, iso(reading.instant), INSTANTS, "Leave it out of the import."))
+            return
         before = self._held.setdefault((reading.series, reading.instant), (series, reading, line))[1]
         if before is reading:
             return

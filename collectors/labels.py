@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from collectors.mapping import NEXT_DAY, SAME_DAY, TWENTY_FOUR, Mapping
 from collectors.tables import quoted
 from gateway.domain.periods import to_datetime, to_instant
-from gateway.domain.readings import MICROSECONDS
+from gateway.domain.readings import INSTANTS, MICROSECONDS, is_instant
 
 _MIDNIGHT = time()
 _TWENTY_FOUR = re.compile(r"(?<![\d:])24:00")
@@ -41,7 +41,10 @@ class Labels:
             if instant % MICROSECONDS:
                 raise ValueError("a time in whole seconds: the rest is made from the ticket's number")
             instant += ticket_microseconds(ticket)
-        return instant - self._span if self._mapping.time.label == "end" else instant
+        start = instant - self._span if self._mapping.time.label == "end" else instant
+        if not is_instant(start):
+            raise ValueError(INSTANTS)
+        return start
 
     def _end_or_instant(self, moment: datetime) -> int:
         if moment.tzinfo:

@@ -27,6 +27,7 @@ from gateway.stores.hot_rows import Refused
 from gateway.stores.opening import open_reading_store
 
 LATE_PERIODS = 3  # a polled point is late when it missed this many of its slots
+AHEAD_S = 60  # a newest reading further ahead of the clock than this counts as late
 LATE_PUSHED_S = 900  # a pushed point promises no period: one quarter-hour
 SILENT_CHECKPOINTS = 3  # a journal that took no entry for so many checkpoints is not being written
 app = typer.Typer(add_completion=False)
@@ -60,7 +61,13 @@ def _age(site: Site, point: MeteringPoint, instant: int | None, now: int) -> Poi
     if line is None or line.kind is LineKind.FILES:
         return PointAge(point, name, instant, age_s, None)
     limit_s = float(line.period_s) * LATE_PERIODS if line.kind.is_polled else LATE_PUSHED_S
-    return PointAge(point, name, instant, age_s, age_s is None or age_s > limit_s)
+    late = age_s is None or age_s > limit_s or _is_ahead(instant, now)
+    return PointAge(point, name, instant, age_s, late)
+
+
+def _is_ahead(instant: int | None, now: int) -> bool:
+    """True for a reading dated so far ahead of the clock that it says nothing of how its meter fares now."""
+    return instant is not None and instant > now + AHEAD_S * MICROSECONDS
 
 
 class JournalAge(NamedTuple):
@@ -165,7 +172,7 @@ def status_command(
         told |= {"slots": {series: count._asdict() for series, count in counts.items()}} if slots else {}
         print_json(told)
     else:
-        _print(site, store, journal, copies)
+        _print(site, store, journal, copies, now)
         print_lines(acquiring)
         if witness is not None:
             console().print(f"Witness: knows entry {witness.sent_sequence}. {witness.error}".rstrip(), markup=False)
@@ -194,13 +201,14 @@ def _refused_as_json(refused: Refused) -> dict[str, object]:
     return {"total": refused.total, "newest": None if newest is None else newest._asdict()}
 
 
-def _print(site: Site, store: Stored, journal: JournalAge, copies: str) -> None:
+def _print(site: Site, store: Stored, journal: JournalAge, copies: str, now: int) -> None:
     table = Table("point", "name", "line", f"newest durable reading ({site.timezone})", "state")
     table.add_column("age \\[s]", justify="right")
     for age in store.ages:
         at = "—" if age.instant is None else iso(age.instant, site.timezone)
         seconds = "—" if age.age_s is None else f"{age.age_s:,.0f}"
-        state = {True: "late", False: "in order", None: "no period promised"}[age.late]
+        ahead = ", ahead of the clock" if _is_ahead(age.instant, now) else ""
+        state = {True: "late", False: "in order", None: "no period promised"}[age.late] + ahead
         table.add_row(age.point.id, age.point.name_en, age.line, at, state, seconds)
     out = console()
     out.print(table)

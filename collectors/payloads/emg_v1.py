@@ -18,7 +18,7 @@ from typing import NamedTuple
 from collectors.payloads.json_text import NoNumber, read_json, read_plain_json, shown, shown_number, whole
 from collectors.payloads.said import LONGEST_PAYLOAD, Numbered, PayloadRefused, Said, Shown
 from gateway.domain.periods import to_instant
-from gateway.domain.readings import is_identifier
+from gateway.domain.readings import INSTANTS, is_identifier, is_instant
 from gateway.domain.sites import EMG, TOPICS
 from gateway.mqtt_messages import Message
 
@@ -115,4 +115,7 @@ def _instant(value: object) -> int:
         raise PayloadRefused(
             f"ts: found {value!r:.60} without its offset; expected e.g. 2026-11-24T03:00:00Z or +08:00"
         )
-    return to_instant(moment)
+    instant = to_instant(moment)
+    if not is_instant(instant):
+        raise PayloadRefused(f"ts: found {value!r:.60}; expected {INSTANTS}")
+    return instant

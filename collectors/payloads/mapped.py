@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from collectors.payloads.json_text import NoNumber, exact, read_json, shown, shown_number, whole
 from collectors.payloads.said import LONGEST_PAYLOAD, NotOurs, Numbered, PayloadRefused, Said, Shown
-from gateway.domain.periods import to_instant
+from gateway.domain.periods import iso, to_instant
+from gateway.domain.readings import INSTANTS, is_instant
 from gateway.mqtt_messages import Message
 from gateway.payload_mapping import IN_TEXT, RECEIVED, MappedValue, PayloadMapping, Steps
 
@@ -52,6 +53,9 @@ class Mapped:
         if not found:
             raise NotOurs(f"{message.topic}: nothing of what the mapping declares is in it. This is told once.")
         instant = self._instant(document, message)
+        if not is_instant(instant):
+            path = self._mapping.time.path
+            raise PayloadRefused(f"{path}: found {iso(instant)}; expected {INSTANTS}")
         said = [Said(source, instant, values, units=units, elsewhere=True) for source, values in found.items()]
         return said, self._numbered(document, next(iter(found)), instant)
 

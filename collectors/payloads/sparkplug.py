@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from collectors.payloads.said import NotOurs, Numbered, PayloadRefused, Said, Shown
 from collectors.payloads.sparkplug_wire import Metric, Payload, decode_payload, encode_flag, number_of
-from gateway.domain.readings import MICROSECONDS
+from gateway.domain.readings import LATEST, MICROSECONDS
 from gateway.domain.sites import SPARKPLUG_B, TOPICS
 from gateway.mqtt_messages import Message, Status
 
@@ -22,7 +22,7 @@ NODE_KINDS, DEVICE_KINDS = ("NBIRTH", "NDATA", "NDEATH"), ("DBIRTH", "DDATA", "D
 REBIRTH, BDSEQ = "Node Control/Rebirth", "bdSeq"
 OFFLINE, UNSURE = "sparkplug.offline", "sparkplug.birth_missed"
 ASK_AGAIN_US = 30 * MICROSECONDS
-_LAST_MS = 253_402_300_800_000  # year 10000
+_LAST_MS = LATEST // 1000
 
 
 class _Known(NamedTuple):
@@ -84,7 +84,7 @@ class SparkplugB:
         counter, source = f"{group}/{name}", f"{group}/{name}/{device}" if device else f"{group}/{name}"
         if kind == "NDEATH":
             return self._end_node(counter, node, payload, message.received_at), None
-        if payload.timestamp_ms is None or not 0 <= payload.timestamp_ms < _LAST_MS:
+        if payload.timestamp_ms is None or not 0 <= payload.timestamp_ms <= _LAST_MS:
             raise PayloadRefused(f"timestamp: found {payload.timestamp_ms}; expected milliseconds since 1970, UTC")
         if payload.seq is None or payload.seq >= SEQ_MODULUS:
             raise PayloadRefused(f"seq: found {payload.seq}; expected 0 to 255")
@@ -127,7 +127,7 @@ class SparkplugB:
                 name, datatype, doubt = known.name, datatype or known.datatype, "" if node.sure else UNSURE
             datatype = datatype or node.types.get((device, name), 0)
             stamp = payload.timestamp_ms if metric.timestamp_ms is None else metric.timestamp_ms
-            if stamp is None or not 0 <= stamp < _LAST_MS:
+            if stamp is None or not 0 <= stamp <= _LAST_MS:
                 remarks.append(f"{name:.80}: found the timestamp {stamp}; expected milliseconds since 1970, UTC")
             elif name in self._fields.get(source, ()):
                 found.setdefault((stamp * 1000, doubt), {})[name] = number_of(metric, datatype)

@@ -1,6 +1,7 @@
 """Periods of plant time: day, month, year, and what they are in UTC."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -88,5 +89,8 @@ def to_datetime(instant: int, timezone: str = "UTC") -> datetime:
 
 
 def iso(instant: int, timezone: str = "UTC") -> str:
-    """An instant as ISO 8601 text with its offset."""
-    return to_datetime(instant, timezone).isoformat()
+    """An instant as ISO 8601 text with its offset; in UTC, then as a count, where no calendar reaches. Never raises."""
+    for zone in (timezone, "UTC"):
+        with suppress(OverflowError):
+            return to_datetime(instant, zone).isoformat()
+    return f"{instant} us since 1970 UTC"

@@ -5,6 +5,10 @@ from enum import IntFlag
 from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
+# The instants that a reading may have [us, UTC]: the span that the journal allows its own stamps, 1970 to the year
+# 6536. Every zone, calendar and store can write all of it; nothing was metered before, no clock is right after.
+EARLIEST, LATEST = 0, 2**57 - 1
+INSTANTS = "an instant from 1970-01-01 to the year 6536"  # what is expected of one, for people
 # Never a path, a topic or a wildcard: ids reach file names, topics and SQL.
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -57,6 +61,11 @@ def split_series(series: str) -> tuple[str, str, str]:
     """(enterprise, point, quantity) of a series name. Raises ValueError on any other text."""
     enterprise, point, quantity = series.split("/")
     return enterprise, point, quantity
+
+
+def is_instant(instant: int) -> bool:
+    """True if a reading may have this instant [us, UTC]."""
+    return EARLIEST <= instant <= LATEST
 
 
 def is_identifier(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Entries: what the journal says, as bytes that can be hashed and as readings that can be used."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -8,12 +9,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.domain.instruments import RecordClass
-from gateway.domain.readings import Reading
+from gateway.domain.readings import EARLIEST, INSTANTS, LATEST, Reading, is_instant
 from gateway.errors import JournalError
 from gateway.journal.correction_bodies import corrected_readings
 from gateway.journal.reading_bytes import encode_body
 from gateway.journal.reading_columns import body_of, columns_in, columns_of, readings_of_columns
 from gateway.journal.segments import MAX_PAYLOAD, Frame, pruned_digest
+
+log = logging.getLogger("emg.journal")
 
 
 class EntryKind(StrEnum):
@@ -110,16 +113,34 @@ def readings_body(
 def readings_of(entry: Entry) -> list[Reading]:
     """The readings that an entry brings: those of a batch, or those that an approved correction puts in place.
 
-    Raises JournalError on a malformed body.
+    One at an instant that no reading may have is passed over, with a warning: older journals took them, and a store
+    or a sink that was given one could not go on. Raises JournalError on a malformed body.
     """
     try:
         if entry.kind is EntryKind.CORRECTION:
-            return corrected_readings(entry.body)
-        return readings_in(entry.body) if entry.kind is EntryKind.READINGS else []
+            found = corrected_readings(entry.body)
+        else:
+            found = _journaled(entry.body) if entry.kind is EntryKind.READINGS else []
     except ValueError as error:
         raise JournalError(f"entry {entry.sequence}: {error}") from error
+    sound = [reading for reading in found if EARLIEST <= reading.instant <= LATEST]
+    if len(sound) < len(found):
+        first = next(reading for reading in found if not is_instant(reading.instant))
+        log.warning(
+            "entry %d: %d of its readings are passed over, the first of %s at %d us; expected %s",
+            entry.sequence,
+            len(found) - len(sound),
+            first.series,
+            first.instant,
+            INSTANTS,
+        )
+    return sound
 
 
 def readings_in(body: Mapping[str, Any]) -> list[Reading]:
     """The readings that a body holds. Raises ValueError, naming reading and series, when it is malformed."""
     return readings_of_columns(columns_in(body))
+
+
+def _journaled(body: Mapping[str, Any]) -> list[Reading]:
+    return readings_of_columns(columns_in(body, journaled=True))

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gateway.domain.instruments import RecordClass
-from gateway.domain.readings import Quality, Reading
+from gateway.domain.readings import EARLIEST, LATEST, Quality, Reading
 from gateway.journal.reading_columns import HIGHEST, Columns, body_of, check_names, columns_of
 
 _REMEMBERED = 4096  # longer rows of series are not kept in memory
@@ -49,6 +49,8 @@ def _plain_columns(readings: Sequence[Reading]) -> dict[str, Any] | None:
         return None
     # What is no integer of 64 bits, and what is no finite number: `array` refuses the one, `null` tells the other.
     array("q", instants)
+    if min(instants) < EARLIEST or max(instants) > LATEST:
+        return None
     if not set(map(type, values)) <= _NUMBERS or max(values) > HIGHEST:
         return None
     instant, value = orjson.dumps(instants), orjson.dumps(values)

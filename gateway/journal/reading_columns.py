@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from gateway.domain.instruments import RecordClass
-from gateway.domain.readings import IDENTIFIER, Quality, Reading
+from gateway.domain.readings import EARLIEST, IDENTIFIER, INSTANTS, LATEST, Quality, Reading, is_instant
 
 Value = int | float | None
 
@@ -81,8 +81,11 @@ def body_of(line: str, columns: Columns, record_class: RecordClass) -> dict[str,
     return body
 
 
-def columns_in(body: Mapping[str, Any]) -> Columns:
-    """The columns that a body holds. Raises ValueError, saying what was found, when it is not as `body_of` makes it."""
+def columns_in(body: Mapping[str, Any], *, journaled: bool = False) -> Columns:
+    """The columns that a body holds. Raises ValueError, saying what was found, when it is not as `body_of` makes it.
+
+    What is `journaled` may have any 64-bit instant: older journals took them, and must stay readable.
+    """
     if not isinstance(body.get("line"), str) or body.get("class", "telemetry") != "telemetry":
         raise ValueError("a body of readings has a line, and no class other than telemetry")
     given: dict[str, Any] = {key: body.get(key) for key in ("of", "instant", "value")}
@@ -98,7 +101,7 @@ def columns_in(body: Mapping[str, Any]) -> Columns:
     columns = Columns(names, of, given["instant"], given["value"], given.get("quality"), given.get("reason"), None)
     if columns.quality is not None:
         _check_types(columns, "quality", columns.quality, {int}, "flags 1 to 31")
-    _check(columns)
+    _check(columns, journaled=journaled)
     return columns._replace(words=_decode_words(columns, body["words"])) if "words" in body else columns
 
 
@@ -134,11 +137,13 @@ def check_names(names: Sequence[str]) -> None:
         raise ValueError("found a series twice; expected enterprise/point/quantity, each series once")
 
 
-def _check(columns: Columns) -> None:
+def _check(columns: Columns, *, journaled: bool = False) -> None:
     """Raise ValueError on what would not come back as it went in, or says of itself what cannot be."""
     check_names(columns.names)
     if set(map(type, columns.instant)) != {int} or not _in_range(columns.instant):
         _refuse(columns, "instant", columns.instant, _is_instant, "microseconds as a 64-bit integer")
+    if not journaled and not (min(columns.instant) >= EARLIEST and max(columns.instant) <= LATEST):
+        _refuse(columns, "instant", columns.instant, is_instant, f"{INSTANTS}, {EARLIEST} to {LATEST} us")
     kinds = set(map(type, columns.value))
     if not _are_values(columns.value, kinds):
         _refuse(columns, "value", columns.value, _is_value, "a 64-bit integer, a finite float or nothing")

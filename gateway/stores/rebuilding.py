@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gateway.contracts import Delivery, StoredReading, Touched
-from gateway.domain.readings import MICROSECONDS
+from gateway.domain.readings import EARLIEST, LATEST, MICROSECONDS
 from gateway.domain.scopes import EVERYTHING
 from gateway.domain.sites import Site
 from gateway.errors import StoreError
@@ -140,8 +140,13 @@ def _only_in(path: Path, source: Source) -> int:
     return 0  # it cannot be read: there is nothing to save
 
 
+def _steps(span: Touched) -> range:
+    """Where the steps begin; never over more than the instants that a reading may have, whatever an old store says."""
+    return range(max(span.first, EARLIEST), min(span.last, LATEST) + 1, _STEP_US)
+
+
 def _readings(store: EmbeddedStore, span: Touched) -> Iterator[StoredReading]:
-    for start in range(span.first, span.last + 1, _STEP_US):
+    for start in _steps(span):
         yield from store.readings(EVERYTHING, span.series, start, min(start + _STEP_US, span.last + 1))
 
 

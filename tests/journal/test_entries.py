@@ -26,6 +26,7 @@ from gateway.journal.entries import (
 from gateway.journal.segments import Frame
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
+INSTANT = st.integers(0, 2**57 - 1)
 VALUES = INT64 | st.floats(allow_nan=False, allow_infinity=False)
 STAMP: dict[str, Any] = {"at": 1, "monotonic_ns": 2, "boot": "b"}
 
@@ -37,7 +38,7 @@ def may_be_journaled(reading: Reading) -> bool:
 READINGS = st.builds(
     Reading,
     series=st.sampled_from(["e/p1/active_energy_import", "e/p1/active_power", "e/p2/volume"]),
-    instant=INT64,
+    instant=INSTANT,
     value=st.none() | VALUES,
     quality=st.just(Quality.GOOD) | st.sampled_from([Quality(number) for number in range(1, 32)]),
     reason=st.sampled_from(["", "line.silent", "说明"]) | st.text(max_size=5).filter(lambda s: s.isprintable()),
@@ -47,7 +48,7 @@ READINGS = st.builds(
 PLAIN = st.builds(
     Reading,
     st.just("e/p/q"),
-    INT64,
+    INSTANT,
     VALUES,
     st.just(Quality.GOOD),
     st.just(""),
