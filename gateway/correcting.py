@@ -16,6 +16,7 @@ from gateway.command_line import console, print_json, run_app
 from gateway.config import load_site
 from gateway.domain.instruments import RegisterKind
 from gateway.domain.periods import iso, to_instant
+from gateway.domain.readings import INSTANTS, is_instant
 from gateway.domain.sites import Series, Site
 from gateway.errors import ImportRefused
 from gateway.handing_in import hand_in
@@ -127,10 +128,8 @@ def _instant(text: str, timezone: str) -> int:
     except ValueError as error:
         raise ImportRefused(f"INSTANT: found {text!r}; expected e.g. 2026-10-31T08:00:00+08:00") from error
     instant = to_instant(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone)))
-    try:
-        iso(instant, timezone)  # as it will be shown
-    except OverflowError as error:
-        raise ImportRefused(f"INSTANT: found {text!r}; expected one within the years 2 to 9998") from error
+    if not is_instant(instant):
+        raise ImportRefused(f"INSTANT: found {text!r}; expected {INSTANTS}")
     return instant
 
 
@@ -208,7 +207,7 @@ def correction_row(site: Site, one: ProposedCorrection) -> dict[str, Any]:
         "proposal": one.sequence,
         "series": one.correction.series,
         "unit": "" if series is None else series.register.unit,
-        "instants": [_when(instant, site.timezone) for instant in one.correction.instants],
+        "instants": [iso(instant, site.timezone) for instant in one.correction.instants],
         "was": [_shown(value, series) for value in one.was],
         "values": [_shown(value, series) for value in one.correction.values],
         "reason": one.correction.reason,
@@ -226,14 +225,6 @@ def _shown(value: float | None, series: Series | None) -> str | None:
     if isinstance(value, int) and series is not None and series.resolution is not None:
         return str(value * series.resolution)
     return str(value)
-
-
-def _when(instant: int, timezone: str) -> str:
-    """An instant in plant time; as its number where no calendar reaches."""
-    try:
-        return iso(instant, timezone)
-    except (OverflowError, ValueError):
-        return f"{instant} us"
 
 
 def correct_main(argv: list[str]) -> int:
