@@ -28,6 +28,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from benchmarks.mqtt_site import POINT, SITE
+
 RESULTS = Path(__file__).parent / "results"
 POINTS = 100
 RECEIVE_MAXIMUM = 500
@@ -35,43 +37,6 @@ TOPIC = "emg/v1/works/north/W{}/reading"
 START_US = 1_795_489_200_000_000  # 2026-11-24T03:00:00Z
 PROTOCOLS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 SIDES = ("bare paho loop", "emg")
-SITE = """
-[site]
-name = "Works"
-timezone = "Asia/Shanghai"
-data_dir = "data"
-gateway_id = "gw"
-
-[[enterprise]]
-id = "works"
-name_zh = "工厂"
-name_en = "Works"
-
-[[line]]
-id = "broker"
-kind = "mqtt"
-host = "127.0.0.1"
-port = {port}
-client_id = "{client}"
-version = "{version}"
-"""
-POINT = """
-[[meter]]
-id = "M{0}"
-line = "broker"
-profile = "water/emg_message_water"
-
-[[point]]
-id = "W{0}"
-enterprise = "works"
-name_zh = "水"
-name_en = "water"
-carrier = "water"
-level = "enterprise"
-role = "input"
-counts = "volume"
-meter = "M{0}"
-"""
 
 
 def message(number: int) -> tuple[str, str]:

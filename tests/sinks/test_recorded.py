@@ -188,6 +188,8 @@ async def test_sinks_that_hang_hold_up_neither_the_store_nor_the_journal(plant, 
         await until(lambda: all(sink.begun.is_set() for sink in hanging), "all hang")
         last = await journal.append(*entry(totals(5, 5)))
         await until(lambda: store.cursor() == last, "the store goes on")
+        assert (store.cursor(), journal.durable_sequence) == (last, last)
+        assert not any(sink.may_go_on.is_set() for sink in hanging)  # every one of them still hangs
         draining.cancel()
         for sink in hanging:
             sink.may_go_on.set()
